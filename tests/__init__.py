@@ -1,0 +1,1 @@
+"""The workshop's tests, and what runs and checks its lessons."""
