@@ -1,0 +1,221 @@
+"""What the entry points share: reading arguments, ending with one sentence, saving whole files.
+
+SageMaker starts an entry point with its hyperparameters as ``--name value``, and gives folders and
+machine in SM_* variables. The same script runs by hand, where those variables are not set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from titanic import DataError
+
+ROOT = Path(__file__).resolve().parents[1]  # local defaults hold whatever folder one stands in
+
+
+class UsageError(Exception):
+    """An argument or a folder that cannot be used; the message is one sentence for the user."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser for a job: strict, and an error is one sentence.
+
+    A name that is not known is refused, because a misspelt hyperparameter that is ignored costs a
+    whole job. ``--num-round`` and ``--num_round`` are one name.
+    """
+
+    def __init__(self, description: str | None = None) -> None:
+        super().__init__(
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Read arguments; raises UsageError for a name or a value that is not right."""
+        given = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
+        known, unknown = self.parse_known_args(given, namespace)
+        if unknown:
+            self.error(self._unknown(unknown))
+        return known
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+    def _unknown(self, words: list[str]) -> str:
+        word = next((word for word in words if word.startswith("-")), words[0]).split("=")[0]
+        close = difflib.get_close_matches(word, list(self._option_string_actions), n=1)
+        hint = f"did you mean {close[0]}?" if close else "--help lists what there is"
+        return f"no argument {word}; {hint}"
+
+
+def _underscored(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word[2:].partition("=")
+    return "--" + name.replace("-", "_") + equals + value
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers from ``low`` to ``high``."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {low} to {high}, found {text!r}"
+            )
+        return value
+
+    return read
+
+
+def number(low: float, high: float = math.inf, above: bool = False) -> Callable[[str], float]:
+    """A reader of finite numbers from ``low`` (with ``above``: above it) to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and math.isfinite(value)) or (above and value == low):
+            edge = f"above {low:g}" if above else f"from {low:g}"
+            to = f" to {high:g}" if math.isfinite(high) else ""
+            raise argparse.ArgumentTypeError(f"expected a number {edge}{to}, found {text!r}")
+        return value
+
+    return read
+
+
+def boolean(text: str) -> bool:
+    """Read true or false. ``type=bool`` would take "False", as any text, for true."""
+    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
+    return values[text.lower()]
+
+
+def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
+    """Add the arguments that SageMaker gives through SM_* variables, with defaults for by hand."""
+    env = os.environ.get
+    group = parser.add_argument_group("SageMaker gives these", "defaults come from the environment")
+    group.add_argument(
+        "--train",
+        metavar="PATH",
+        # `fit("s3://...")` with one URI and no name makes the channel "training"
+        default=env("SM_CHANNEL_TRAIN")
+        or env("SM_CHANNEL_TRAINING")
+        or str(ROOT / "data" / "titanic_train.csv"),
+        help="passengers to learn from: a file, or a folder of files (the channel 'train')",
+    )
+    group.add_argument(
+        "--validation",
+        metavar="PATH",
+        default=env("SM_CHANNEL_VALIDATION") or None,
+        help="passengers to validate on (the channel 'validation'); none: part of train is held out",
+    )
+    group.add_argument(
+        "--model_dir",
+        metavar="FOLDER",
+        default=env("SM_MODEL_DIR") or str(ROOT / "build" / "model"),
+        help="what is left here becomes model.tar.gz",
+    )
+    group.add_argument(
+        "--output_data_dir",
+        metavar="FOLDER",
+        default=env("SM_OUTPUT_DATA_DIR") or str(ROOT / "build" / "output"),
+        help="what is left here becomes output.tar.gz",
+    )
+    return group
+
+
+def cpus() -> str:
+    """How many CPUs this process may use, as text for an argument's default."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    return os.environ.get("SM_NUM_CPUS") or str(available)
+
+
+def hosts() -> tuple[list[str], int]:
+    """The names of the job's hosts in order, and the place (rank) of this one among them."""
+    names = sorted(json.loads(os.environ.get("SM_HOSTS") or '["localhost"]'))
+    here = os.environ.get("SM_CURRENT_HOST") or names[0]
+    return names, names.index(here)
+
+
+def run(
+    train: Callable[[argparse.Namespace], None], parser: Parser, argv: Sequence[str] | None
+) -> int:
+    """Parse, train, and return the exit code: 0, or 1 after one sentence about bad input.
+
+    Only what the user can put right is caught; a fault of the script keeps its traceback.
+    """
+    try:
+        train(parser.parse_args(argv))
+    except (UsageError, DataError) as error:
+        sentence = f"{parser.prog}: {error}"
+        print(sentence, file=sys.stderr, flush=True)
+        _tell_sagemaker(sentence)
+        return 1
+    return 0
+
+
+def _tell_sagemaker(sentence: str) -> None:
+    """Leave the sentence where a job's FailureReason is read from, when this is a job.
+
+    SageMaker's toolkit keeps such a file. Its own would name the command and the exit code, and
+    not the cause.
+    """
+    folder = os.environ.get("SM_OUTPUT_DIR")
+    if folder and Path(folder).is_dir():
+        Path(folder, "failure").write_text(sentence[:1024], encoding="utf-8")
+
+
+def make_folders(**folders: str) -> None:
+    """Make folders to write to, before any time is spent on training.
+
+    Raises UsageError that names the argument, if a folder cannot be made or written to.
+    """
+    for name, folder in folders.items():
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--{name} {folder}: cannot be made ({error.strerror})") from error
+        if not os.access(folder, os.W_OK):
+            raise UsageError(f"--{name} {folder}: cannot be written to")
+
+
+def save(folder: str, files: dict[str, bytes]) -> None:
+    """Write files into ``folder``, each whole or not at all: first beside, then by renaming."""
+    beside = {name: Path(folder, f".{name}.{os.getpid()}") for name in files}
+    try:
+        for name, content in files.items():
+            beside[name].write_bytes(content)
+        for name in files:
+            beside[name].replace(Path(folder, name))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written to ({error.strerror})") from error
+    finally:
+        for path in beside.values():
+            if path.exists():
+                path.unlink()
+
+
+def as_json(value: Any) -> bytes:
+    """Readable JSON, the same bytes for the same value."""
+    return (json.dumps(value, indent=2, sort_keys=False) + "\n").encode()

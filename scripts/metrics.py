@@ -1,0 +1,80 @@
+"""How good predictions are, and how a job says so: the same for every framework and notebook.
+
+    result = metrics.evaluate(y, probabilities)      # accuracy, log loss, AUC
+    metrics.report("validation", result)             # validation:accuracy=0.804;
+
+SageMaker knows a metric only from the text a job prints. Pass ``METRIC_DEFINITIONS`` to an
+Estimator, and it draws what ``report`` prints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PARTS = ("train", "validation")
+NAMES = ("accuracy", "logloss", "auc")
+
+# What `say` prints and what SageMaker looks for stand together: change both or neither. The number
+# is spelled out, because `(.*)` would capture whatever else stands on the line.
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)"
+METRIC_DEFINITIONS = [
+    {"Name": f"{part}:{name}", "Regex": f"{part}:{name}={_NUMBER};"}
+    for part in PARTS
+    for name in NAMES
+]
+
+
+def say(name: str, value: float, prefix: str = "") -> None:
+    """Print one metric on a line of its own, ``name=value;``; a value that is none is left out."""
+    if math.isfinite(value):
+        print(f"{prefix}{name}={value:.6g};", flush=True)
+
+
+def report(part: str, values: Mapping[str, float], prefix: str = "") -> None:
+    """Print the metrics of one part of the data, ``train`` or ``validation``."""
+    for name, value in values.items():
+        say(f"{part}:{name}", value, prefix)
+
+
+def evaluate(y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Compare labels (0 or 1) with predicted probabilities of 1; both of shape (rows,).
+
+    Returns ``accuracy`` (share right at the threshold 0.5), ``logloss`` (mean negative log
+    likelihood, in nats) and ``auc`` (area under the ROC curve: the chance that a random survivor
+    is ranked above a random victim, ties counted half; NaN where the labels are all alike).
+
+    Raises ValueError if the shapes differ, there is no row, or a value is no probability.
+    """
+    import numpy as np
+
+    y = np.asarray(y) == 1
+    p = np.asarray(probabilities, dtype=np.float64)
+    if y.shape != p.shape or y.ndim != 1 or not len(y):
+        raise ValueError(f"expected as many labels as probabilities, got {y.shape} and {p.shape}")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("expected probabilities from 0 to 1")
+    safe = np.clip(p, 1e-15, 1 - 1e-15)
+    return {
+        "accuracy": float(np.mean((p >= 0.5) == y)),
+        "logloss": float(-np.mean(np.log(np.where(y, safe, 1 - safe)))),
+        "auc": _auc(y, p),
+    }
+
+
+def _auc(y: np.ndarray, p: np.ndarray) -> float:
+    """Area under the ROC curve by ranks (Mann and Whitney 1947), ties at their mean rank."""
+    import numpy as np
+
+    positives = int(y.sum())
+    negatives = len(y) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, group, size = np.unique(p, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(size) - (size - 1) / 2
+    wins = mean_rank[group[y]].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * negatives))
