@@ -114,7 +114,7 @@ def has_a_head(cells: list[NotebookNode]) -> Problems:
         yield "cell 1: **Questions** must be a list whose items end with a question mark"
     if not re.search(r"^- ", parts["Objectives"], flags=re.MULTILINE):
         yield "cell 1: **Objectives** must be a list"
-    if not parts["You need"].strip(" :."):
+    if not parts["You need"].strip(" :.\n"):
         yield "cell 1: **You need** is empty"
     if not re.search(r"teaching \d+ min.*exercises? \d+ min", parts["Time"], flags=re.DOTALL):
         yield "cell 1: **Time** must read like: teaching 20 min, exercises 10 min"

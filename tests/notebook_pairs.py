@@ -18,7 +18,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from jupytext.config import load_jupytext_config
+from jupytext.config import JupytextConfiguration, load_jupytext_config
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +31,13 @@ def sources(folder: Path = NOTEBOOKS) -> list[Path]:
     return sorted(folder.glob("[0-9][0-9]_*.py"))
 
 
+def _config() -> JupytextConfiguration:
+    config = load_jupytext_config(str(NOTEBOOKS / "any.py"))
+    if config is None:
+        raise FileNotFoundError(f"{ROOT / 'pyproject.toml'} has no section [tool.jupytext].")
+    return config
+
+
 def _number_cells(notebook: NotebookNode) -> None:
     seen: Counter[str] = Counter()
     for cell in notebook.cells:
@@ -41,8 +48,7 @@ def _number_cells(notebook: NotebookNode) -> None:
 
 def parse(py_text: str) -> NotebookNode:
     """The notebook that a lesson's .py text stands for, ready to be written or executed."""
-    config = load_jupytext_config(str(ROOT / "pyproject.toml"))
-    notebook = jupytext.reads(py_text, fmt="py:percent", config=config)
+    notebook = jupytext.reads(py_text, fmt="py:percent", config=_config())
     _number_cells(notebook)
     notebook["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
     return nbformat.from_dict(notebook)
@@ -55,9 +61,8 @@ def derive(py_text: str) -> str:
 
 def canonical_py(notebook: NotebookNode) -> str:
     """The .py text that Jupytext writes for a notebook; equal to its source when that is tidy."""
-    config = load_jupytext_config(str(ROOT / "pyproject.toml"))
     plain = nbformat.from_dict({**notebook, "metadata": {}})
-    return jupytext.writes(plain, fmt="py:percent", config=config)
+    return jupytext.writes(plain, fmt="py:percent", config=_config())
 
 
 def out_of_date(py: Path) -> bool:

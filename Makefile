@@ -1,0 +1,62 @@
+# The workshop's commands; `make` alone lists them. Works with GNU make 3.81 and later.
+# Each sets .venv up first, from requirements.txt, and finds it ready from then on.
+#
+#   make lessons LESSON=03            only the lessons whose names start so; several, in this order: LESSON="03 01"
+#   make lessons TIMEOUT=1200         seconds that one cell may take
+#   make test PYTEST_ARGS="-k rules"  anything that pytest takes
+#   make workshop JUPYTER_ARGS="--no-browser --port 9999"
+#   make PYTHON=/path/to/python3.11 … the interpreter that .venv is made from
+
+LESSON ?=
+TIMEOUT ?= 600
+PYTEST_ARGS ?=
+JUPYTER_ARGS ?=
+LOCK_ARGS ?=
+export PYTHON LOCK_ARGS
+
+VENV_PYTHON := .venv/bin/python
+ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
+
+.PHONY: help env workshop lessons test notebooks lint format lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+env: ## set .venv up, where the lock has changed
+	@.ci/make_venv
+
+workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine
+	@$(ON_STUB) jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
+		--LabApp.default_url=/lab/tree/notebooks --LabApp.extension_manager=readonly \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(JUPYTER_ARGS)
+
+lessons: env ## execute every lesson; pages go to build/lessons/
+	@$(ON_STUB) tests.run_lessons --timeout $(TIMEOUT) $(LESSON)
+
+test: env ## lint, then every test, the lessons among them
+	@$(VENV_PYTHON) -m ruff check --quiet .
+	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
+		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
+	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+notebooks: env ## derive notebooks/*.ipynb from notebooks/*.py
+	@$(VENV_PYTHON) -m tests.notebook_pairs
+
+lint: env ## check style, and the rules of the lessons
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m tests.lesson_rules
+	@$(VENV_PYTHON) -m tests.notebook_pairs --check
+
+format: env ## format the code, and derive the notebooks
+	@$(VENV_PYTHON) -m ruff check --fix --exit-zero --quiet .
+	@$(VENV_PYTHON) -m ruff format .
+	@$(VENV_PYTHON) -m tests.notebook_pairs
+
+lock: ## resolve requirements.in into requirements.txt, on Linux
+	@.ci/make_lock
+
+clean: ## remove .venv, build/ and every cache
+	rm -rf .venv build .pytest_cache .ruff_cache
+	find notebooks scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find notebooks scripts -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

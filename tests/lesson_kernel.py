@@ -1,0 +1,47 @@
+"""Makes a headless kernel tell of every failure; runs inside it, as an IPython startup file.
+
+A cell can fail without its reply or its outputs saying so:
+
+- Importing the SageMaker SDK installs rich tracebacks in IPython: a cell that fails then stores no
+  output of type "error", and a checker that looks for one (nbmake does) calls the notebook passed.
+- `%run script.py` shows the script's traceback, or its exit code, and the cell's reply is "ok".
+- `!command` ignores the command's exit code.
+
+Here the first is kept from happening, and the third becomes an error output like the second's.
+Only the runner uses this; a learner's own kernel stays as it is. See `strict_kernels` in
+run_lessons.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+
+from IPython import get_ipython
+
+
+def _keep_standard_tracebacks(shell_class: type) -> None:
+    standard = shell_class._showtraceback
+    shell_class._showtraceback = property(
+        lambda shell: functools.partial(standard, shell),
+        lambda shell, replacement: None,  # what rich assigns
+    )
+
+
+def _report_failed_commands(shell) -> None:
+    def forget_exit_code(info) -> None:
+        shell.user_ns["_exit_code"] = 0
+
+    def show_exit_code(result) -> None:
+        if code := shell.user_ns.get("_exit_code"):
+            failure = subprocess.CalledProcessError(code, "a ! command of this cell")
+            shell._showtraceback(type(failure), failure, [str(failure)])
+
+    shell.events.register("pre_run_cell", forget_exit_code)
+    shell.events.register("post_run_cell", show_exit_code)
+
+
+_shell = get_ipython()
+_keep_standard_tracebacks(type(_shell))
+_report_failed_commands(_shell)
+del _shell
