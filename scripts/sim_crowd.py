@@ -1,10 +1,10 @@
 """From one exact list to any number of passengers, block by block, in numpy.
 
-Part of make_titanic.py, which see. The 681 tickets of the exact list (sim_roster.py) are the stock. A
-larger list draws tickets from it with replacement, and so keeps who travels with whom, and every joint
-distribution. What is drawn anew for each ticket: the ages (moved by up to two years, all by the same, and
-within their age bands), the fare (one of the nearest prices of its class), survival, names, ticket number
-and cabin number.
+Part of make_titanic.py, which see. The 681 tickets of the exact list (sim_roster.py) are the stock.
+A larger list draws tickets from it with replacement, and so keeps who travels with whom, and every
+joint distribution. Drawn anew for each ticket are: the ages (moved by up to two years, all by the
+same, and within their age bands), the fare (one of the nearest prices of its class), survival,
+names, ticket number and cabin number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from sim_roster import BANDS, MARRIED_TITLES, draw_roster
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = "PassengerId Survived Pclass Name Sex Age SibSp Parch Ticket Fare Cabin Embarked".split()
+COLUMNS = ["PassengerId", "Survived", "Pclass", "Name", "Sex", "Age"]
+COLUMNS += ["SibSp", "Parch", "Ticket", "Fare", "Cabin", "Embarked"]
 BLOCK = 100_000  # passengers drawn at a time: what bounds the memory
 PORTS = ("", "C", "Q", "S")
 MOST_YEARS = 2  # by which ages move
@@ -35,7 +36,7 @@ FIT_TOLERANCE = 0.02  # passengers, by which an expected count may miss the figu
 
 
 class Uniform:
-    """Uniform numbers in [0, 1) whose stream numpy promises to keep: raw PCG64, not Generator's methods."""
+    """Uniform numbers in [0, 1) by a stream that numpy promises to keep: raw PCG64 output."""
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
@@ -50,7 +51,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Block:
-    """Passengers in rows: arrays of one length. Age in hundredths of a year, -1 unknown; fare in pence."""
+    """Passengers in rows: arrays of one length. Age in 1/100 year, -1 unknown; fare in pence."""
 
     passenger_id: np.ndarray
     survived: np.ndarray
@@ -73,7 +74,7 @@ class Block:
         return replace(self, **{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
     def texts(self) -> Iterator[tuple]:
-        """Row by row, the cells as a CSV file has them: nothing for a gap, no zeros that say nothing."""
+        """Row by row, the cells of a CSV file: nothing for a gap, "7.25" and not "7.2500"."""
         columns = [getattr(self, f.name) for f in fields(self)]
         columns[4] = np.array(["female", "male"], dtype=object)[self.male]
         columns[5] = _numbers(100, self.age)
@@ -96,14 +97,16 @@ class Block:
         ]
         frame = pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
         words = ["Name", "Sex", "Ticket", "Cabin", "Embarked"]
-        return frame.astype({c: "str" if pd.__version__ >= "3" else "object" for c in words})
+        return frame.astype(dict.fromkeys(words, "str" if pd.__version__ >= "3" else "object"))
 
 
 def _numbers(unit: int, counts: np.ndarray) -> np.ndarray:
     """The text of counts / unit, "" below zero; each distinct number is written once."""
     distinct, which = np.unique(counts, return_inverse=True)
     values = np.round(distinct / unit, 4).tolist()
-    return np.array(["" if v < 0 else repr(v).removesuffix(".0") for v in values], dtype=object)[which]
+    return np.array(["" if v < 0 else repr(v).removesuffix(".0") for v in values], dtype=object)[
+        which
+    ]
 
 
 class Crowd:
@@ -125,7 +128,8 @@ class Crowd:
         self.deck = np.array([text.DECKS.index(t.deck) for t in tickets])
         many = np.where(self.ticket_class == 1, (self.size + 1) // 2, 1)
         self.cabin_count = np.minimum(many, text.MOST_CABINS)
-        # Tickets in order of class and price: `rank` of each, the first and last paid ones of its class.
+        # Tickets in order of class and price: `rank` of each, the first and last paid ones of its
+        # class.
         self.by_price = np.lexsort((self.pence, ~self.free, self.ticket_class))
         self.rank = np.argsort(self.by_price)
         paid = [self.rank[(self.ticket_class == c) & ~self.free] for c in (1, 2, 3)]
@@ -145,7 +149,8 @@ class Crowd:
         self.married = np.isin(self.titles, MARRIED_TITLES)
         self.least_age, self.most_age = _age_room(people)
         self.chance = survival_chances(people)
-        # Steps back to the one whose surname they bear; steps to the husband, 0 where there is none.
+        # Steps back to the one whose surname they bear; steps to the husband, 0 where there is
+        # none.
         self.to_head = np.concatenate([_steps_to_head(t) for t in self.tickets])
         self.to_husband = np.array(
             [where[id(p.spouse)] - i if p.spouse else 0 for i, p in enumerate(people)]
@@ -157,7 +162,7 @@ class Crowd:
         return self._dress(np.arange(len(self.size)), len(self.male), 0, uniform, exact=True)
 
     def block(self, number: int, rows: int) -> Block:
-        """Block `number` of a larger list, of `rows` <= BLOCK passengers; the same whatever else is drawn."""
+        """Block `number` of a larger list, of `rows` <= BLOCK passengers."""
         uniform = Uniform(self.seed, number)
         picks = uniform.below(len(self.size), rows)
         count = int(np.searchsorted(np.cumsum(self.size[picks]), rows)) + 1
@@ -197,7 +202,7 @@ class Crowd:
     def _moved_ages(
         self, who: np.ndarray, ticket: np.ndarray, starts: np.ndarray, uniform: Uniform
     ) -> np.ndarray:
-        """Ages moved by one number of years for a whole ticket, where that leaves all in their bands."""
+        """Ages, moved alike for all on a ticket where that leaves each in the right age band."""
         years = uniform.below(2 * MOST_YEARS + 1, len(starts)) - MOST_YEARS
         moved = self.age[who] + 100 * years[ticket]
         fits = (moved >= self.least_age[who]) & (moved <= self.most_age[who])
@@ -225,11 +230,13 @@ class Crowd:
         return np.fromiter(names, dtype=object, count=rows)
 
     def _ticket_texts(self, picks: np.ndarray, number: int, uniform: Uniform) -> np.ndarray:
-        """A number that no other ticket has, its first digit the class, after the class's prefixes."""
+        """A number that no other ticket has, its first digit the class, after a prefix or none."""
         unique = number * BLOCK + np.arange(len(picks)) * STRIDE % BLOCK
         prefixes = np.array([[""] * 10, *text.TICKET_PREFIXES.values()], dtype=object)
         prefix = prefixes[self.ticket_class[picks], uniform.below(10, len(picks))]
-        parts = zip(prefix.tolist(), self.ticket_class[picks].tolist(), unique.tolist(), strict=True)
+        parts = zip(
+            prefix.tolist(), self.ticket_class[picks].tolist(), unique.tolist(), strict=True
+        )
         texts = np.fromiter((f"{p}{c}{u:05d}" for p, c, u in parts), dtype=object, count=len(picks))
         texts[self.free[picks] & (self.ticket_class[picks] == 3)] = text.FREE_TICKET
         return texts
@@ -250,7 +257,7 @@ def _steps_to_head(ticket: Ticket) -> np.ndarray:
 
 
 def _age_room(people: list[Passenger]) -> tuple[np.ndarray, np.ndarray]:
-    """Between what ages (hundredths) each may be moved: the band, and the extremes of class and sex."""
+    """Least and greatest age (1/100 year) of each: those of the band, and of the class and sex."""
     extremes: dict[tuple, list[float]] = {}
     for p in people:
         extremes.setdefault((p.pclass, p.sex), []).append(p.age)
@@ -266,10 +273,10 @@ def _age_room(people: list[Passenger]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def survival_chances(people: list[Passenger]) -> np.ndarray:
-    """Each one's chance to survive, such that every count of survivors is expected as the list has it.
+    """Each one's chance to survive, such that as many are expected to as do in the list.
 
-    Iterative proportional fitting of the counts, in each class and sex, by age band, by family size and
-    by port, and of those by title: of all chances that fit, the ones that assume nothing else.
+    Iterative proportional fitting of the counts, in each class and sex, by age band, by family size
+    and by port, and of those by title: of all chances that fit, the ones that assume nothing else.
     """
     survived = np.array([p.survived for p in people], dtype=float)
     groups = [

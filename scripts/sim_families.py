@@ -1,8 +1,7 @@
-"""Who travels with whom: turns the counts of (SibSp, Parch) into families, friends and shared tickets.
+"""Who travels with whom: from counts of (SibSp, Parch) to families, friends and shared tickets.
 
-Part of make_titanic.py, which see. A list of passengers holds only some members of most families (the
-others are in no list, or in another one), so a family here may lack its father or a child; it never has
-more members than its SibSp and Parch allow. Python's standard library only.
+Part of make_titanic.py, which see. The list holds 891 of all who were aboard, so a family here may
+lack its father or a child; it never has more members than its SibSp and Parch allow.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FRIENDS_BEYOND_PAIRS = 12  # passengers who make a group of friends larger than 
 
 @dataclass(slots=True, eq=False)
 class Passenger:
-    """One passenger of the list. `age` is the true age in years; `age_known` says whether it is written."""
+    """One passenger. `age` is the true age in years; `age_known` says whether the list has it."""
 
     pclass: int
     sex: str  # "female" or "male"
@@ -68,7 +67,7 @@ class _Pool:
 
 
 def shuffled(items: list, rng: random.Random) -> list:
-    """`items` in random order, by `rng.random()` alone, whose stream is the same in every Python."""
+    """`items` in random order by `rng.random()` alone, whose stream is the same in every Python."""
     return [item for _, _, item in sorted((rng.random(), i, item) for i, item in enumerate(items))]
 
 
@@ -88,7 +87,7 @@ def _join(parents: list[Passenger], children: list[Passenger]) -> list[Passenger
 
 
 def _large_families(pool: _Pool) -> list[list[Passenger]]:
-    """Brothers and sisters who have SibSp >= 2 and a parent, with the parents who have as many children."""
+    """Three children or more, with the parents whose Parch is their number."""
     families = []
     codes = sorted({(p.sibsp, p.parch) for p in pool.people if p.sibsp >= 2 and p.parch in (1, 2)})
     for sibsp, parch in reversed(codes):
@@ -98,7 +97,8 @@ def _large_families(pool: _Pool) -> list[list[Passenger]]:
             parents = []
             for sex in ("female", "male"):
                 if len(parents) < parch:
-                    # A mother may have a brother or sister aboard beside her husband, so SibSp may be larger.
+                    # A mother may have a brother or sister aboard beside her husband, so SibSp may
+                    # be larger.
                     own = [p for p in pool.people if p.sex == sex and p.parch == sibsp + 1]
                     nearest = sorted(own, key=lambda p: abs(p.sibsp - (parch - 1)))[:1]
                     parents += nearest
@@ -108,7 +108,7 @@ def _large_families(pool: _Pool) -> list[list[Passenger]]:
 
 
 def _small_families(pool: _Pool, rng: random.Random) -> list[list[Passenger]]:
-    """Parents with one or two children: (1,2)s together; (1,1) couples with a (0,2) child; (0,1) pairs."""
+    """Parents with one or two children: (1,2) all four, (1,1) couples and a (0,2), (0,1) pairs."""
     families = []
     while family := pool.take(sibsp=1, parch=2, sex="female"):
         family += pool.take(sibsp=1, parch=2, sex="male")
@@ -132,9 +132,7 @@ def _couples_and_siblings(pool: _Pool, rng: random.Random) -> list[list[Passenge
     families = []
     women = pool.take(len(pool.people), sibsp=1, parch=0, sex="female")
     for wife in women:
-        if rng.random() < PARTNER_CHANCE and (
-            husband := pool.take(sibsp=1, parch=0, sex="male")
-        ):
+        if rng.random() < PARTNER_CHANCE and (husband := pool.take(sibsp=1, parch=0, sex="male")):
             wife.role = husband[0].role = "spouse"
             wife.spouse, husband[0].spouse = husband[0], wife
             families.append([wife, *husband])
@@ -149,7 +147,7 @@ def _couples_and_siblings(pool: _Pool, rng: random.Random) -> list[list[Passenge
 
 
 def families_of_class(people: list[Passenger], rng: random.Random) -> list[list[Passenger]]:
-    """The passengers of one class, divided into families (most of them of one), with `role` and `spouse`."""
+    """The passengers of one class by family, most of them of one; sets `role` and `spouse`."""
     pool = _Pool(shuffled(people, rng))
     alone = pool.take(len(people), sibsp=0, parch=0)
     for person in alone:
@@ -162,13 +160,16 @@ def families_of_class(people: list[Passenger], rng: random.Random) -> list[list[
 
 
 def tickets_of(
-    families: list[list[Passenger]], free: dict[int, int], shared: tuple[int, int], rng: random.Random
+    families: list[list[Passenger]],
+    free: dict[int, int],
+    shared: tuple[int, int],
+    rng: random.Random,
 ) -> list[Ticket]:
-    """Give each family a ticket, then put friends on one until both numbers of `shared` come out exactly.
+    """Give each family a ticket, then put friends on one until both numbers of `shared` are exact.
 
     `free` is the number of free passages of each class; `shared` is how many tickets have several
-    passengers, and how many passengers those are. In third class the free passages are one ticket (the
-    list's "LINE" tickets); in the others each is a ticket of its own.
+    passengers, and how many passengers those are. In third class the free passages are one ticket
+    (the list's "LINE"); in the others each is a ticket of its own.
     Raises ValueError where the two numbers cannot be had.
     """
     tickets = [Ticket(family) for family in shuffled(families, rng)]

@@ -1,13 +1,14 @@
-"""A list of passengers whose counts equal the published figures exactly, drawn at random from all such lists.
+"""A list of passengers drawn at random from all whose counts equal the published figures exactly.
 
 Part of make_titanic.py, which see. How it is drawn:
 
-1. (SibSp, Parch) counts of each class and sex become families and shared tickets (sim_families.py).
-2. In each class and sex, who survived is drawn within each family size; ages and ports are drawn within
-   those who survived and those who did not. Whatever is then exchanged between two passengers of one
-   class, sex and fate, every count by age band, family size and port stays as it is.
-3. Such exchanges (Metropolis sampling) go on until the people make sense: a parent is 16 years older than a
-   child, those on one ticket board in one port, children travel with parents, couples are of an age.
+1. (SibSp, Parch) counts of each class and sex become families and tickets (sim_families.py).
+2. In each class and sex, who survived is drawn within each family size; ages and ports are drawn
+   within those who survived and those who did not. Whatever is then exchanged between two
+   passengers of one class, sex and fate, all counts by age band, family size and port stay as
+   they are, survivors included.
+3. Such exchanges (Metropolis sampling) go on until the people make sense: a parent is 16 years
+   older than a child, those on one ticket board in one port, children travel with parents.
 4. Titles, fares and cabins follow, with their own counts and quantiles.
 """
 
@@ -16,12 +17,20 @@ from __future__ import annotations
 import bisect
 import math
 import random
+from itertools import pairwise
 
 from sim_families import Passenger, Ticket, below, families_of_class, shuffled, tickets_of
 
 BANDS = {"0-4": (0, 5), "5-11": (5, 12), "12-15": (12, 16), "16-29": (16, 30)}
 BANDS |= {"30-44": (30, 45), "45-59": (45, 60), "60+": (60, 200)}
-INFANTS = (0.42, 0.58, 0.67, 0.75, 0.83, 0.92)  # months, as the list writes them: 5/12, 7/12 ... of a year
+INFANTS = (
+    0.42,
+    0.58,
+    0.67,
+    0.75,
+    0.83,
+    0.92,
+)  # months, as the list writes them: 5/12, 7/12 ... of a year
 BOYS_BELOW = 12  # years; the age at which a Master becomes a Mr in this list
 GENERATION = 16  # least years between parent and child
 IMPOSSIBLE = 40.0  # in units of log probability
@@ -32,7 +41,7 @@ Cell = tuple[int, str]
 
 
 def draw_roster(figures: dict, seed: int) -> list[Ticket]:
-    """Draw a list of passengers by ticket. Raises ValueError where the figures contradict each other."""
+    """Draw a list, ticket by ticket. Raises ValueError where the figures contradict each other."""
     rng = random.Random(f"titanic roster {seed}")  # noqa: S311  a simulation, no secret
     cells = {(c["Pclass"], c["Sex"]): c for c in figures["by_class_and_sex"]}
     people = {cell: _people_of(cell, record) for cell, record in cells.items()}
@@ -59,7 +68,9 @@ def _people_of(cell: Cell, record: dict) -> list[Passenger]:
     return people
 
 
-def _tickets(figures: dict, people: dict[Cell, list[Passenger]], rng: random.Random) -> list[Ticket]:
+def _tickets(
+    figures: dict, people: dict[Cell, list[Passenger]], rng: random.Random
+) -> list[Ticket]:
     n, tickets = figures["passengers"], figures["tickets"]
     sharing = round(n * tickets["share_of_passengers_on_a_shared_ticket"])
     families = []
@@ -69,7 +80,7 @@ def _tickets(figures: dict, people: dict[Cell, list[Passenger]], rng: random.Ran
     return tickets_of(families, free, (tickets["distinct"] - (n - sharing), sharing), rng)
 
 
-# --- fates, ages, ports: exact in each class and sex ---------------------------------------------------
+# --- fates, ages, ports: exact in each class and sex ---------------------------------------------
 
 
 def _draw_fates(people: list[Passenger], record: dict, rng: random.Random) -> None:
@@ -80,7 +91,9 @@ def _draw_fates(people: list[Passenger], record: dict, rng: random.Random) -> No
 
 
 def _by_fate(people: list[Passenger], rng: random.Random) -> dict[bool, list[Passenger]]:
-    return {fate: shuffled([p for p in people if p.survived is fate], rng) for fate in (True, False)}
+    return {
+        fate: shuffled([p for p in people if p.survived is fate], rng) for fate in (True, False)
+    }
 
 
 def _draw_ports(people: list[Passenger], record: dict, rng: random.Random) -> None:
@@ -112,14 +125,14 @@ def _draw_ages(
     for fate, left in waiting.items():
         own_boys = boys[0 if fate else 1] if boys else 0
         for i, person in enumerate(left):
-            # Only boys are called Master, so how many boys have no age follows from the titles; other
-            # men of unknown age are grown up. Women of unknown age are as old as the others.
+            # Only boys are called Master, so how many boys have no age follows from the titles;
+            # other men of unknown age are grown up. Women of unknown age are as old as the others.
             source = young if i < own_boys else known if person.sex == "female" else adult
             person.age, person.age_known = source[below(len(source), rng)], False
 
 
 def _boys_of_unknown_age(figures: dict, cells: dict[Cell, dict]) -> tuple[int, int]:
-    """How many Masters have no age (survived, died): all Masters less the boys whose age is known."""
+    """How many Masters have no age (survived, died): all Masters less the boys of known age."""
     left = dict(figures["titles"]["Master"])
     for (_, sex), record in cells.items():
         for band in ("0-4", "5-11"):
@@ -136,7 +149,7 @@ def _known_ages(record: dict, rng: random.Random) -> list[float]:
     anchors = _age_anchors(record["age_quantiles"], slots)
     ages = [0.0] * len(slots)
     ranks = sorted(anchors)
-    for before, after in zip(ranks, ranks[1:], strict=False):
+    for before, after in pairwise(ranks):
         ages[before], ages[after] = anchors[before], anchors[after]
         inner = range(before + 1, after)
         drawn = [
@@ -163,7 +176,7 @@ def _age_between(low: float, high: float, top: float, rng: random.Random) -> flo
 
 
 def _age_anchors(quantiles: dict[str, float], slots: list[tuple[int, int]]) -> dict[int, float]:
-    """The ages at the ranks between which the quantiles are interpolated, so that they come out exactly."""
+    """The ages at the ranks from which each quantile is interpolated, such that it is exact."""
     anchors: dict[int, float] = {}
     for q, value in quantiles.items():
         position = float(q) * (len(slots) - 1)
@@ -179,16 +192,21 @@ def _age_anchors(quantiles: dict[str, float], slots: list[tuple[int, int]]) -> d
             if y >= x and abs(x + share * (y - x) - value) <= 0.0051
         ]
         if not pairs:
-            raise ValueError(f"age quantile {q} = {value} fits no ages of its band: correct the figures")
+            raise ValueError(
+                f"age quantile {q} = {value} fits no ages of its band: correct the figures"
+            )
         _, anchors[below_rank], anchors[above_rank] = min(pairs)
     return anchors
 
 
 def _half_ages(low: int, high: int) -> list[float]:
-    return [*_age_grid(low, high, 80), *(a + 0.5 for a in range(max(low, GENERATION - 2), min(high, 80)))]
+    return [
+        *_age_grid(low, high, 80),
+        *(a + 0.5 for a in range(max(low, GENERATION - 2), min(high, 80))),
+    ]
 
 
-# --- exchanges: until the people make sense ------------------------------------------------------------
+# --- exchanges: until the people make sense ------------------------------------------------------
 
 
 def _strain_alone(person: Passenger) -> float:
@@ -249,7 +267,7 @@ class _Exchange:
         self.strains = {id(t): _strain(t) for t in tickets}
 
     def run(self, steps: int) -> None:
-        """Try `steps` exchanges, half of them while cooling; again while anyone is in an impossible place."""
+        """Try `steps` exchanges, half of them while cooling; again while a place is impossible."""
         for _ in range(MOST_RUNS):
             for step in range(steps):
                 self._try(max(1.0, 8.0 - 14.0 * step / steps))
@@ -289,10 +307,10 @@ class _Exchange:
             one.survived, other.survived = other.survived, one.survived
 
 
-# --- titles, fares, cabins -----------------------------------------------------------------------------
+# --- titles, fares, cabins -----------------------------------------------------------------------
 
-# Who bears the rare titles is not in the figures; that the nobility and the officers travelled first
-# class and the clergy second is.  title -> sex, class, least age
+# Who bears the rare titles is not in the figures; that the nobility and the officers travelled
+# first class and the clergy second is.  title -> sex, class, least age
 RARE_TITLES = {
     "Capt": ("male", (1,), 45),
     "Col": ("male", (1,), 40),
@@ -312,18 +330,24 @@ MARRIED_TITLES = ("Mrs", "Mme", "Lady", "the Countess")
 
 
 def _draw_titles(people: list[Passenger], titles: dict, rng: random.Random) -> None:
-    """Titles by sex, age and place in the family; the counts of each title and its survivors are exact."""
+    """Titles by sex, age and place in the family; each has its exact counts, survivors included."""
     counts = {title: dict(record) for title, record in titles.items()}
     people = shuffled(people, rng)
     for person in people:
         if person.sex == "male" and person.age < BOYS_BELOW:
             person.title = "Master"
-    women = {fate: [p for p in people if p.sex == "female" and p.survived is fate] for fate in (True, False)}
-    # The figures give all doctors together: as many are women as the other titles of women leave over.
+    women = {
+        fate: [p for p in people if p.sex == "female" and p.survived is fate]
+        for fate in (True, False)
+    }
+    # The figures give all doctors together: as many are women as the other titles of women leave
+    # over.
     for record in counts.values():
         record["died"] = record["passengers"] - record["survived"]
     for fate, key in ((True, "survived"), (False, "died")):
-        named = [t for t in counts if t in ("Miss", "Mrs") or RARE_TITLES.get(t, "m")[0] == "female"]
+        named = [
+            t for t in counts if t in ("Miss", "Mrs") or RARE_TITLES.get(t, "m")[0] == "female"
+        ]
         for _ in range(len(women[fate]) - sum(counts[t][key] for t in named)):
             _entitle(women[fate], "Dr", (1,), 30)
             counts["Dr"][key] -= 1
@@ -341,7 +365,7 @@ def _draw_titles(people: list[Passenger], titles: dict, rng: random.Random) -> N
 
 
 def _entitle(people: list[Passenger], title: str, classes: tuple[int, ...], least_age: int) -> None:
-    """Give `title` to the first of `people` whom it fits; a married title to one who may be married."""
+    """Give `title` to the first of `people` whom it fits; a wife's title to one who may be one."""
     married = title in MARRIED_TITLES
     fits = [
         p
@@ -351,7 +375,9 @@ def _entitle(people: list[Passenger], title: str, classes: tuple[int, ...], leas
         and p.role in (("spouse", "relative") if married else ("alone", "relative"))
     ]
     if not fits:
-        raise ValueError(f"no passenger is left for the title {title}; correct the figures for titles")
+        raise ValueError(
+            f"no passenger is left for the title {title}; correct the figures for titles"
+        )
     # The oldest who fits, where nobody is as old as the title asks for.
     old_enough = [p for p in fits if p.age >= least_age] or sorted(fits, key=lambda p: -p.age)
     old_enough[0].title = title
@@ -374,11 +400,13 @@ def _fare_score(ticket: Ticket, rng: random.Random) -> float:
     port = {"C": 0.35, "Q": -0.15}.get(first.port, 0.0) if first.pclass == 1 else 0.0
     if first.pclass == 3:
         port = {"C": -0.1, "Q": -0.15}.get(first.port, 0.0)
-    return math.log(aboard) + port + 0.35 * rng.gauss(0, 1)
+    # Three uniform numbers less their mean, doubled: nearly normal, of standard deviation 1.
+    noise = 2 * (rng.random() + rng.random() + rng.random() - 1.5)
+    return math.log(aboard) + port + 0.35 * noise
 
 
 def _draw_fares(tickets: list[Ticket], quantiles: dict[str, float], rng: random.Random) -> None:
-    """A fare for each ticket, in whole pence (1/240 of a pound), with the quantiles of its class."""
+    """A fare for each ticket, in whole pence (1/240 pound), with the quantiles of the class."""
     scored = [(not t.free, _fare_score(t, rng), i, t) for i, t in enumerate(tickets)]
     ranked = [t for *_, t in sorted(scored)]
     last = sum(len(t.people) for t in tickets) - 1
@@ -402,7 +430,7 @@ def _fill_fares(
     free = sum(t.free for t in ranked)
     known = [i for i, fare in enumerate(fixed) if fare is not None and i >= free]
     spans = [(free - 1, known[0], least * 0.7, fixed[known[0]])]
-    spans += [(i, j, fixed[i], fixed[j]) for i, j in zip(known, known[1:], strict=False)]
+    spans += [(i, j, fixed[i], fixed[j]) for i, j in pairwise(known)]
     for ticket, fare in zip(ranked, fixed, strict=True):
         ticket.fare = _pence(fare or 0.0)
     for before, after, low, high in spans:
@@ -419,7 +447,7 @@ def _pence(pounds: float) -> float:
 
 
 def _draw_decks(tickets: list[Ticket], deck_counts: dict[str, int], rng: random.Random) -> None:
-    """Decks by ticket, the largest first, so that the passengers on each deck are exactly those counted."""
+    """Decks by ticket, the largest first, such that each deck has its exact number of people."""
     room = dict(deck_counts)
     room[""] = sum(len(t.people) for t in tickets) - sum(deck_counts.values())
     for ticket in sorted(shuffled(tickets, rng), key=lambda t: -len(t.people)):

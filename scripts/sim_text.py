@@ -1,38 +1,52 @@
 """What is only text in a simulated list: invented names, ticket numbers, cabins.
 
-Part of make_titanic.py, which see. Surnames are made of syllables, so that no name is a real passenger's;
-given names are common ones of the time.
+Part of make_titanic.py, which see. Surnames are made of syllables, so that no name is a real
+passenger's; given names are common ones of the time.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from itertools import product
 
-_FIRST = (
-    "Abel Bal Ber Bor Bran Cal Car Cor Dal Del Dor Dun Ed Fal Fen Gar Gel Gor Hal Har Hes Jar Kel Kor "
-    "Lan Lor Mal Mar Mel Nar Nor Os Pel Per Ral Ros Sal Sel Tal Tor Ul Val Var Wel Wil Zan"
-).split()
-_MIDDLE = (
-    "ab ack ad am an ar as av eck ed el em en er es ev ick id il im in ir is iv ock od ol om on or os ul"
-).split()
-_LAST = (
-    "ay bury by dahl dane den ett ford gren ham hurst ing itz kin land ley low man mont more ner nes nik "
-    "o osa over quist rade rell rup sen skog son stad sted ster strom ton vale vik ward wick wood worth"
-).split()
-MEN = (
-    "Albert Alexander Alfred Anders Antonio Arthur Carl Charles David Edgar Edward Ernest Francis "
-    "Frank Frederick George Gustaf Harold Henry Herbert Hugh Ivan Jakob James Johan John Joseph Karl "
-    "Lawrence Leonard Louis Martin Michael Nicholas Nils Olaf Oscar Patrick Paul Peter Philip Ralph "
-    "Richard Robert Samuel Sidney Stanley Stefan Thomas Victor Walter William"
-).split()
-WOMEN = (
-    "Ada Agnes Alice Amelia Anna Annie Beatrice Bertha Bridget Caroline Catherine Charlotte Clara "
-    "Constance Dorothy Edith Eleanor Elin Elizabeth Ellen Emily Emma Ethel Eva Florence Frances Hanna "
-    "Harriet Helen Ida Ingrid Jane Johanna Julia Kate Laura Lillian Lucy Mabel Margaret Maria Marie "
-    "Martha Mary Maud Nora Olive Rosa Ruth Sarah Selma Sofia Susan Violet Winifred"
-).split()
-NICKNAMES = "Allie Bertie Birdie Daisy Dolly Effie Hattie Kitty Lottie Maggie Minnie Nellie Polly Tillie".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_FIRST = _words(
+    "Abel Bal Ber Bor Bran Cal Car Cor Dal Del Dor Dun Ed Fal Fen Gar Gel Gor Hal Har Hes Jar "
+    "Kel Kor Lan Lor Mal Mar Mel Nar Nor Os Pel Per Ral Ros Sal Sel Tal Tor Ul Val Var Wel "
+    "Wil Zan"
+)
+_MIDDLE = _words(
+    "ab ack ad am an ar as av eck ed el em en er es ev ick id il im in ir is iv ock od ol om "
+    "on or os ul"
+)
+_LAST = _words(
+    "ay bury by dahl dane den ett ford gren ham hurst ing itz kin land ley low man mont more "
+    "ner nes nik o osa over quist rade rell rup sen skog son stad sted ster strom ton vale "
+    "vik ward wick wood worth"
+)
+_DOUBLED = re.compile(r"([a-km-z])\1")  # "Corolosa" reads, "Osavvik" does not; "ll" does
+MEN = _words(
+    "Albert Alexander Alfred Anders Antonio Arthur Carl Charles David Edgar Edward Ernest "
+    "Francis Frank Frederick George Gustaf Harold Henry Herbert Hugh Ivan Jakob James Johan "
+    "John Joseph Karl Lawrence Leonard Louis Martin Michael Nicholas Nils Olaf Oscar Patrick "
+    "Paul Peter Philip Ralph Richard Robert Samuel Sidney Stanley Stefan Thomas Victor Walter "
+    "William"
+)
+WOMEN = _words(
+    "Ada Agnes Alice Amelia Anna Annie Beatrice Bertha Bridget Caroline Catherine Charlotte "
+    "Clara Constance Dorothy Edith Eleanor Elin Elizabeth Ellen Emily Emma Ethel Eva Florence "
+    "Frances Hanna Harriet Helen Ida Ingrid Jane Johanna Julia Kate Laura Lillian Lucy Mabel "
+    "Margaret Maria Marie Martha Mary Maud Nora Olive Rosa Ruth Sarah Selma Sofia Susan "
+    "Violet Winifred"
+)
+NICKNAMES = _words(
+    "Allie Bertie Birdie Daisy Dolly Effie Hattie Kitty Lottie Maggie Minnie Nellie Polly Tillie"
+)
 
 DECKS = ("", "A", "B", "C", "D", "E", "F", "G", "T")
 CABINS_ON_DECK = 120
@@ -50,9 +64,8 @@ FREE_TICKET = "LINE"  # what the list writes for the line's own men in third cla
 @cache
 def surnames() -> list[str]:
     """All invented surnames, without repetition, in a fixed order."""
-    made = (a + b + c for a, b, c in product(_FIRST, _MIDDLE, _LAST))
-    # "Corolosa" reads; "Osavvik" does not.
-    return list(dict.fromkeys(n for n in made if not any(x * 2 in n.lower() for x in "abcdefghijkmnopqrstuvw")))
+    made = ("".join(parts) for parts in product(_FIRST, _MIDDLE, _LAST))
+    return [name for name in dict.fromkeys(made) if not _DOUBLED.search(name)]
 
 
 @cache
@@ -65,7 +78,7 @@ def given_names(sex: str) -> list[str]:
 
 @cache
 def cabins() -> list[str]:
-    """Text by (deck, cabins of the ticket - 1, number), flattened: "C23", "C23 C25 C27"; deck T has one."""
+    """Text by deck, number of cabins and first number, flattened: "C23", "C23 C25 C27", "T"."""
     texts = []
     for deck, count, number in product(DECKS, range(MOST_CABINS), range(1, CABINS_ON_DECK + 1)):
         # Cabins of one side of the ship have odd numbers, of the other even ones.
@@ -74,7 +87,7 @@ def cabins() -> list[str]:
     return texts
 
 
-def full_name(  # noqa: PLR0913  one argument for each part of a name
+def full_name(
     surname: str, title: str, given: str, husband: str, maiden: str, nickname: str
 ) -> str:
     """A name as the list writes it. `husband` is "" for all but wives; `nickname` may be ""."""
