@@ -125,7 +125,7 @@ def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
         "--validation",
         metavar="PATH",
         default=env("SM_CHANNEL_VALIDATION") or None,
-        help="passengers to validate on (the channel 'validation'); none: part of train is held out",
+        help="passengers to validate on (the channel 'validation'); default: part of train",
     )
     group.add_argument(
         "--model_dir",

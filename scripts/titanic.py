@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -81,7 +82,7 @@ _NUMBERS = {
 }
 _OPTIONAL_CATEGORY = {"Embarked"}
 _TEXTS = ("Name", "Ticket", "Cabin")
-_CHUNK_ROWS = 100_000
+_CHUNK_ROWS = 10_000
 
 
 class DataError(ValueError):
@@ -271,7 +272,9 @@ def _plain_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.Dat
         rows_before = 0
         while True:
             rows, lines = _chunk(reader, len(header), places, where, rows_before)
-            frame = _numbers_from_text(pd.DataFrame(rows, columns=list(columns), dtype=object))
+            frame = pd.DataFrame(
+                {name: _values(name, [row[i] for row in rows]) for i, name in enumerate(columns)}
+            )
             fault = _first_fault(frame, columns)
             if fault is not None:
                 row = rows_before + fault.row
@@ -294,9 +297,9 @@ def _plain_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.Dat
 
 def _chunk(
     reader: Any, width: int, places: list[int], where: str, rows_before: int
-) -> tuple[list[list[str | None]], list[int]]:
+) -> tuple[list[list[str]], list[int]]:
     """The next rows of a CSV reader, only the fields at ``places``, and the line each ends on."""
-    rows: list[list[str | None]] = []
+    rows: list[list[str]] = []
     lines: list[int] = []
     for fields in islice((fields for fields in reader if fields), _CHUNK_ROWS):
         if len(fields) != width:
@@ -304,26 +307,28 @@ def _chunk(
                 f"{where}, row {rows_before + len(rows) + 1} (line {reader.line_num}): "
                 f"expected {width} fields as in the header, found {len(fields)}"
             )
-        rows.append([fields[place] or None for place in places])
+        rows.append([fields[place] for place in places])
         lines.append(reader.line_num)
     return rows, lines
 
 
-def _numbers_from_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Make numbers of the text in number columns, wherever the whole column allows it."""
-    import pandas as pd
+def _values(name: str, texts: list[str]) -> np.ndarray:
+    """A column's values from its texts: what is no number stays text there; "" is nothing."""
+    import numpy as np
 
-    for name in frame.columns:
-        if name in _NUMBERS:
-            numbers = pd.to_numeric(frame[name], errors="coerce")
-            if (numbers.notna() | frame[name].isna() | _says_nan(frame[name])).all():
-                # float() reads the nearest number, as Arrow does; to_numeric may miss by a bit
-                frame[name] = frame[name].astype("float64")
-    return frame
+    if name in _NUMBERS:
+        numbers = [_number(text) for text in texts]
+        return np.array(numbers, dtype=object if str in set(map(type, numbers)) else "float64")
+    values = np.array(texts, dtype=object)
+    values[values == ""] = None
+    return values
 
 
-def _says_nan(texts: pd.Series) -> pd.Series:
-    return texts.str.lower().isin(["nan", "-nan", "+nan"])
+def _number(text: str) -> float | str:
+    try:
+        return float(text) if text else math.nan  # the nearest number, as Arrow reads it
+    except ValueError:
+        return text  # the check says which it is
 
 
 def _first_line(error: Exception) -> str:
@@ -437,10 +442,20 @@ def _floats(values: pd.Series, kind: str = "float64") -> np.ndarray:
 
 
 def _bad_categories(values: pd.Series, name: str) -> np.ndarray:
+    known = _codes(values, name) >= 0
+    return ~(known | values.isna().to_numpy()) if name in _OPTIONAL_CATEGORY else ~known
+
+
+def _codes(values: pd.Series, name: str) -> np.ndarray:
+    """The place of each value among the column's categories, -1 for any other; ints (rows,)."""
+    import numpy as np
     import pandas as pd
 
-    known = pd.Categorical(values, categories=list(CATEGORIES[name])).codes >= 0
-    return ~(known | values.isna().to_numpy()) if name in _OPTIONAL_CATEGORY else ~known
+    known = pd.Index(CATEGORIES[name], dtype=object)
+    if isinstance(values.dtype, pd.CategoricalDtype):  # only the few categories are looked up
+        places = known.get_indexer(values.cat.categories.astype(object))
+        return np.append(places, -1)[values.cat.codes.to_numpy()]
+    return known.get_indexer(values.to_numpy(dtype=object))
 
 
 def _typed(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -451,12 +466,12 @@ def _typed(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     typed = {}
     for name in columns:
         if name in CATEGORIES:
-            typed[name] = pd.Categorical(frame[name], categories=list(CATEGORIES[name]))
+            typed[name] = pd.Categorical.from_codes(_codes(frame[name], name), CATEGORIES[name])
         elif name in _NUMBERS:
             typed[name] = frame[name].astype("int64" if _NUMBERS[name].whole else "float64")
-        else:  # one kind of nothing, and the text type of this pandas
+        else:  # one kind of nothing, and this pandas' type of text even where all is missing
             texts = frame[name].astype(object)
-            typed[name] = texts.where(texts.notna(), np.nan).infer_objects()
+            typed[name] = texts.where(texts.notna(), np.nan).astype(pd.Series(["text"]).dtype)
     return pd.DataFrame(typed, columns=list(columns))
 
 
@@ -473,8 +488,8 @@ def features(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     values = np.empty((len(frame), len(FEATURES)), dtype=np.float32)
-    sex = _codes(frame, "Sex")
-    port = _codes(frame, "Embarked")
+    sex = _codes(frame["Sex"], "Sex")
+    port = _codes(frame["Embarked"], "Embarked")
     made = {
         "Female": sex == CATEGORIES["Sex"].index("female"),
         **{f"Embarked_{name}": port == code for code, name in enumerate(CATEGORIES["Embarked"])},
@@ -485,12 +500,6 @@ def features(frame: pd.DataFrame) -> pd.DataFrame:
         else:
             values[:, place] = _floats(frame[name], "float32")
     return pd.DataFrame(values, columns=list(FEATURES), index=frame.index)
-
-
-def _codes(frame: pd.DataFrame, name: str) -> np.ndarray:
-    import pandas as pd
-
-    return pd.Categorical(frame[name], categories=list(CATEGORIES[name])).codes
 
 
 def labels(frame: pd.DataFrame) -> np.ndarray:

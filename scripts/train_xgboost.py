@@ -3,8 +3,9 @@
 By hand, from the project's folder; everything has a default:
 
     python scripts/train_xgboost.py
-    python scripts/train_xgboost.py --max_depth 4 --eta 0.05 --num_round 200 --model_dir build/deeper
-    python scripts/train_xgboost.py --train data/titanic_train.csv --validation data/titanic_test.csv
+    python scripts/train_xgboost.py --max_depth 4 --eta 0.05 --num_round 200
+    python scripts/train_xgboost.py --train data/titanic_train.csv --model_dir build/model
+    python scripts/train_xgboost.py --validation data/titanic_test.csv --seed 7
     python scripts/train_xgboost.py --num_round 500 --dry_run
 
 As a job, the hyperparameters of the Estimator are these arguments (``{"max_depth": 4}``), the
@@ -64,6 +65,10 @@ BOOSTER_PARAMETERS = (
     "max_bin",
     "seed",
 )
+# Threads wait for each other after every feature of every level: on few rows they cost more than
+# they bring, on a busy machine far more. The model is the same for any number of them.
+ROWS_PER_THREAD = 10_000
+
 FIXED_PARAMETERS = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
@@ -106,7 +111,11 @@ def parser() -> entry_point.Parser:
     )
     machine = entry_point.sagemaker_arguments(parser)
     machine.add_argument(
-        "--nthread", type=whole(1, 1024), default=entry_point.cpus(), help="threads to train with"
+        "--nthread",
+        metavar="N",
+        type=whole(1, 1024),
+        default=entry_point.cpus(),
+        help=f"threads to train with at most; one for each {ROWS_PER_THREAD:,} rows",
     )
     return parser
 
@@ -190,7 +199,7 @@ def matrices(
 
     common = {
         "feature_names": list(titanic.FEATURES),
-        "nthread": args.nthread,
+        "nthread": threads(args, len(fit[1])),
         "max_bin": args.max_bin,
     }
     matrix = xgboost.QuantileDMatrix(fit[0], label=fit[1], **common)
@@ -201,6 +210,11 @@ def matrices(
     return parts
 
 
+def threads(args: argparse.Namespace, rows: int) -> int:
+    """How many threads pay for so many rows."""
+    return max(1, min(args.nthread, rows // ROWS_PER_THREAD))
+
+
 def boost(
     parts: dict[str, Data], args: argparse.Namespace
 ) -> tuple[xgboost.Booster, dict[str, dict[str, list[float]]]]:
@@ -209,6 +223,7 @@ def boost(
 
     given = vars(args)
     parameters = {name: given[name] for name in BOOSTER_PARAMETERS}
+    parameters["nthread"] = threads(args, len(parts["train"].y))
     callbacks = [_progress(args.log_every)]
     if "validation" in parts and args.early_stopping_rounds:
         callbacks.append(
@@ -222,7 +237,7 @@ def boost(
     history: dict[str, dict[str, list[float]]] = {}
     start = time.perf_counter()
     booster = xgboost.train(
-        {**FIXED_PARAMETERS, **parameters, "nthread": args.nthread},
+        {**FIXED_PARAMETERS, **parameters},
         parts["train"].matrix,
         num_boost_round=1 if args.dry_run else args.num_round,
         evals=[(part.matrix, name) for name, part in parts.items()],
