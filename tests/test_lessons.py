@@ -1,0 +1,110 @@
+"""Every lesson of notebooks/ keeps to the rules, comes from its .py, and works from end to end.
+
+Each lesson is executed three times: alone on a fresh stub, by nbmake; and in a walk there and back
+(01, 02, … 02, 01) on one stub, by our runner: each follows and precedes every other and runs twice.
+Executed notebooks and pages stay under build/tests/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests import lesson_rules, notebook_pairs, run_lessons
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+KEPT = ROOT / "build" / "tests"
+LESSONS = [py.stem for py in notebook_pairs.sources()]
+CELL_TIMEOUT = 600  # seconds
+
+each_lesson = pytest.mark.parametrize("lesson", LESSONS)
+
+
+def test_there_are_lessons_and_each_is_a_pair() -> None:
+    files = {path.name for path in NOTEBOOKS.iterdir() if path.suffix in (".py", ".ipynb")}
+    assert LESSONS
+    assert files == {f"{name}{suffix}" for name in LESSONS for suffix in (".py", ".ipynb")}
+    assert [path.stem for path in run_lessons.choose([])] == LESSONS
+
+
+@each_lesson
+def test_the_ipynb_is_what_the_py_gives(lesson: str) -> None:
+    py, ipynb = NOTEBOOKS / f"{lesson}.py", NOTEBOOKS / f"{lesson}.ipynb"
+    derived = notebook_pairs.derive(py.read_text(encoding="utf-8"))
+    same = ipynb.read_text(encoding="utf-8") == derived
+    assert same, f"{ipynb.name} is not what {py.name} gives: run `make notebooks`"
+
+
+@each_lesson
+def test_saving_in_jupyter_would_leave_the_py_as_it_is(lesson: str) -> None:
+    text = (NOTEBOOKS / f"{lesson}.py").read_text(encoding="utf-8")
+    assert notebook_pairs.canonical_py(notebook_pairs.parse(text)) == text
+
+
+@each_lesson
+def test_the_lesson_keeps_to_the_rules(lesson: str) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
+    assert lesson_rules.problems(notebook) == []
+
+
+def checkout() -> dict[str, str]:
+    """Fingerprints of every file that a lesson reads, and of every one that it might leave."""
+    files = [
+        path
+        for folder in ("notebooks", "scripts", "data")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)
+    ]
+    return {str(f.relative_to(ROOT)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def on_a_fresh_stub(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of this Python on a stub AWS of its own."""
+    started = [sys.executable, "-m", "tests.stub_aws", sys.executable, "-m", *command]
+    with run_lessons.strict_kernels() as variables:
+        environment = {**os.environ, **variables}
+        environment.pop("PYTEST_ADDOPTS", None)
+        return subprocess.run(
+            started, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+
+@each_lesson
+def test_the_lesson_works_alone(lesson: str) -> None:
+    before = checkout()
+    report = KEPT / "alone" / f"{lesson}.xml"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    done = on_a_fresh_stub(
+        *("pytest", "--nbmake", f"--nbmake-timeout={CELL_TIMEOUT}", "-p", "no:cacheprovider"),
+        *(f"--junitxml={report}", f"notebooks/{lesson}.ipynb"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (suite,) = ElementTree.parse(report).getroot()  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("skipped")) == ("1", "0")
+    assert checkout() == before
+
+
+def test_lessons_work_in_any_order_and_twice() -> None:
+    walk = [*LESSONS, *reversed(LESSONS)]
+    before = checkout()
+    folder = KEPT / "walk"
+    (folder / "results.json").unlink(missing_ok=True)
+    done = on_a_fresh_stub(
+        *("tests.run_lessons", f"--timeout={CELL_TIMEOUT}", f"--output={folder}", *walk)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((folder / "results.json").read_text())
+    assert [result["lesson"] for result in results] == walk
+    assert all(result["passed"] for result in results)
+    assert {r["lesson"]: r["warnings"] for r in results if r["warnings"]} == {}
+    assert checkout() == before
