@@ -1,0 +1,31 @@
+"""`python -m tests.stub_aws COMMAND...`: run COMMAND with every AWS call led to a stub AWS.
+
+The stub starts first and ends, with all its jobs, when COMMAND ends; the exit code is COMMAND's.
+"""
+
+import signal
+import subprocess
+import sys
+
+from .aws import StubAWS
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__, file=sys.stderr)
+        return 0 if arguments else 2
+    # Ctrl-C reaches COMMAND as well, which decides what it means; SIGTERM is passed on.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    with StubAWS() as stub:
+        try:
+            command = subprocess.Popen(arguments, env=stub.environment)
+        except OSError as error:
+            print(f"stub AWS: cannot run {arguments[0]}: {error.strerror}", file=sys.stderr)
+            return 127
+        signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+        code = command.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

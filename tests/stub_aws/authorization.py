@@ -1,0 +1,369 @@
+"""Who may do what: checks every request's signature and IAM policies before anything else sees it.
+
+moto keeps the users, roles and policies and can verify a signature. It evaluates policies without
+their resources and conditions, though, and most of what there is to learn about IAM lies in those.
+So this gate stands before it: it names the action and the resource of each request as AWS's service
+authorization reference does, evaluates the caller's identity-based policies, and denies in AWS's
+words. Not modelled: bucket policies, permission boundaries, session policies, organisations.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote
+from xml.etree import ElementTree
+
+from moto.iam import access_control
+
+from .wsgi import Environ, WSGIApp, error_response, request_headers
+
+ACCOUNT_ID = "123456789012"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One action on one resource, with the condition keys that the request carries."""
+
+    action: str
+    resource: str
+    context: dict[str, str] = field(default_factory=dict)
+
+
+class Denied(Exception):  # noqa: N818 - the name of the outcome, as in "access denied"
+    """The request is refused with AWS's error `code` and `message`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Gate:
+    """WSGI middleware that lets through what the caller's policies allow."""
+
+    def __init__(self, app: WSGIApp) -> None:
+        self._app = app
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Any:
+        try:
+            caller = authenticate(environ)
+            for permission in required_permissions(environ, caller):
+                authorize(caller, permission)
+        except Denied as denied:
+            return error_response(environ, 403, denied.code, denied.message)(
+                environ, start_response
+            )
+        return self._app(environ, start_response)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The identity behind a request's credentials."""
+
+    arn: str
+    service: str
+    region: str
+    policies: list[dict[str, Any]]
+
+
+def authenticate(environ: Environ) -> Caller:
+    """Find the caller of a request and verify its signature (Signature Version 4).
+
+    Raises:
+        Denied: Unsigned, an unknown key, a stale token, or a signature that does not match.
+    """
+    headers = request_headers(environ)
+    scope = re.search(r"Credential=([^,\s]+)", headers.get("Authorization", ""))
+    if not scope:
+        raise Denied("MissingAuthenticationToken", "Missing Authentication Token")
+    key, _date, region, service, _ = scope[1].split("/")
+    request = _MotoRequest(environ, headers, service)
+    try:
+        access_key = access_control.create_access_key(ACCOUNT_ID, "aws", key, headers)
+    except access_control.CreateAccessKeyFailure:
+        raise _unknown_key(service) from None
+    if not request.is_signed_with(access_key):
+        raise Denied(
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided. "
+            "Check your AWS Secret Access Key and signing method.",
+        )
+    return Caller(access_key.arn, service, region, _documents(access_key))
+
+
+def _unknown_key(service: str) -> Denied:
+    if service == "s3":
+        return Denied(
+            "InvalidAccessKeyId",
+            "The AWS Access Key Id you provided does not exist in our records.",
+        )
+    code = "InvalidClientTokenId" if service in ("iam", "sts") else "UnrecognizedClientException"
+    return Denied(code, "The security token included in the request is invalid.")
+
+
+class _MotoRequest(access_control.IAMRequest):
+    """moto's own signature check, fed from the WSGI environment before moto sees the request."""
+
+    def __init__(self, environ: Environ, headers: dict[str, str], service: str) -> None:
+        # Not calling the base class: it would look the access key up and raise its own errors.
+        query = environ.get("QUERY_STRING", "")
+        self._method = environ["REQUEST_METHOD"]
+        self._path = environ.get("RAW_URI") or environ["PATH_INFO"] + (query and f"?{query}")
+        self._headers = headers
+        self._data = {}
+        self._service = service
+        self._region = headers["Authorization"].split("/")[2]
+        # S3 signs the hash that it sends in a header; reading a large object here would be waste.
+        self._body = b"" if service == "s3" else read_body(environ)
+
+    def is_signed_with(self, access_key: Any) -> bool:
+        self._access_key = access_key
+        given = re.search(r"Signature=([0-9a-f]+)", self._headers["Authorization"])
+        return bool(given) and given[1] == self._calculate_signature()
+
+    def _create_auth(self, credentials: Any) -> Any:
+        auth = access_control.S3SigV4Auth if self._service == "s3" else access_control.SigV4Auth
+        return auth(credentials, self._service, self._region)
+
+
+def _documents(access_key: Any) -> list[dict[str, Any]]:
+    """The identity-based policy documents of a user or assumed role."""
+    return [
+        access_control.IAMPolicy(policy)._policy_json  # moto has no public way to the document
+        for policy in access_key.collect_policies()
+    ]
+
+
+def authorize(caller: Caller, permission: Permission) -> None:
+    """Let `permission` pass or say why not.
+
+    Raises:
+        Denied: An explicit deny, or no statement that allows it.
+    """
+    if permission.action == "sts:GetCallerIdentity":  # always allowed, even against a deny
+        return
+    effects = {
+        statement["Effect"]
+        for document in caller.policies
+        for statement in _as_list(document["Statement"])
+        if applies(statement, permission)
+    }
+    if effects == {"Allow"}:
+        return
+    why = (
+        f"with an explicit deny in an identity-based policy: {permission.action}"
+        if "Deny" in effects
+        else f"because no identity-based policy allows the {permission.action} action"
+    )
+    code = "AccessDenied" if caller.service in ("s3", "iam", "sts") else "AccessDeniedException"
+    resource = permission.resource
+    quoted = f'"{resource}"' if caller.service == "s3" else resource
+    raise Denied(
+        code,
+        f"User: {caller.arn} is not authorized to perform: {permission.action} "
+        f"on resource: {quoted} {why}",
+    )
+
+
+def allows(policies: list[dict[str, Any]], permission: Permission) -> bool:
+    """Whether these policy documents allow a permission."""
+    try:
+        authorize(Caller("", "", "", policies), permission)
+    except Denied:
+        return False
+    return True
+
+
+def applies(statement: dict[str, Any], permission: Permission) -> bool:
+    """Whether a policy statement speaks of this action, resource and context."""
+    if "NotAction" in statement:
+        if _matches(statement["NotAction"], permission.action, ignore_case=True):
+            return False
+    elif not _matches(statement["Action"], permission.action, ignore_case=True):
+        return False
+    if not _matches(statement["Resource"], permission.resource):
+        return False
+    return all(
+        _condition_holds(operator, key, expected, permission.context)
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, expected in keys.items()
+    )
+
+
+def _condition_holds(operator: str, key: str, expected: Any, context: dict[str, str]) -> bool:
+    actual = context.get(key)
+    if actual is None:
+        return operator.endswith("IfExists")
+    match operator.removesuffix("IfExists"):
+        case "StringEquals" | "ArnEquals":
+            return actual in _as_list(expected)
+        case "StringNotEquals":
+            return actual not in _as_list(expected)
+        case "StringLike" | "ArnLike":
+            return _matches(expected, actual)
+        case _:
+            raise Denied(
+                "NotImplemented", f"The stub AWS does not know the policy condition {operator}."
+            )
+
+
+def _matches(patterns: str | list[str], value: str, *, ignore_case: bool = False) -> bool:
+    if ignore_case:
+        value = value.lower()
+        patterns = [pattern.lower() for pattern in _as_list(patterns)]
+    # In a policy only * and ? are special; fnmatch would also read [ ] as a character class.
+    return any(
+        fnmatch.fnmatchcase(value, pattern.replace("[", "[[]")) for pattern in _as_list(patterns)
+    )
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# ---- What a request asks for, by service -------------------------------------------------------
+
+
+def required_permissions(environ: Environ, caller: Caller) -> Iterator[Permission]:
+    """The permissions that AWS would want for this request."""
+    if caller.service == "s3":
+        yield from _s3_permissions(environ)
+    elif target := environ.get("HTTP_X_AMZ_TARGET"):
+        body = json.loads(read_body(environ) or b"{}")
+        yield from _json_permissions(caller, target.rpartition(".")[2], body)
+    else:
+        form = parse_qs(read_body(environ).decode() or environ.get("QUERY_STRING", ""))
+        yield from _query_permissions(caller, {key: values[0] for key, values in form.items()})
+
+
+def _json_permissions(
+    caller: Caller, operation: str, body: dict[str, Any]
+) -> Iterator[Permission]:
+    prefix = {"monitoring": "cloudwatch"}.get(caller.service, caller.service)
+    action = f"{prefix}:{operation}"
+    if caller.service == "sagemaker":
+        yield Permission(action, _sagemaker_resource(caller, body))
+        yield from _also_needed(caller, operation, body)
+    elif caller.service == "logs":
+        yield Permission(action, _log_resource(caller, body))
+    elif "Namespace" in body:
+        yield Permission(action, "*", {"cloudwatch:namespace": body["Namespace"]})
+    else:
+        yield Permission(action, "*")
+
+
+def _sagemaker_resource(caller: Caller, body: dict[str, Any]) -> str:
+    arn = f"arn:aws:sagemaker:{caller.region}:{ACCOUNT_ID}"
+    if "ResourceArn" in body:
+        return body["ResourceArn"]
+    for member, kind in (
+        ("TrainingJobName", "training-job"),
+        ("NotebookInstanceName", "notebook-instance"),
+    ):
+        if member in body:
+            return f"{arn}:{kind}/{str(body[member]).lower()}"
+    return "*"
+
+
+def _also_needed(caller: Caller, operation: str, body: dict[str, Any]) -> Iterator[Permission]:
+    """CreateTrainingJob hands a role to SageMaker and may tag, which are rights of their own."""
+    if operation == "CreateTrainingJob":
+        if role := body.get("RoleArn"):
+            passed_to = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+            yield Permission("iam:PassRole", role, passed_to)
+        if body.get("Tags"):
+            yield Permission("sagemaker:AddTags", _sagemaker_resource(caller, body))
+
+
+def _log_resource(caller: Caller, body: dict[str, Any]) -> str:
+    group = body.get("logGroupName") or body.get("logGroupNamePrefix") or "*"
+    arn = f"arn:aws:logs:{caller.region}:{ACCOUNT_ID}:log-group:{group}"
+    stream = body.get("logStreamName", "*" if group == "*" else "")
+    return f"{arn}:log-stream:{stream}"
+
+
+def _query_permissions(caller: Caller, form: dict[str, str]) -> Iterator[Permission]:
+    prefix = {"monitoring": "cloudwatch"}.get(caller.service, caller.service)
+    resource = form.get("RoleArn", "*")
+    if caller.service == "iam" and "RoleName" in form:
+        resource = f"arn:aws:iam::{ACCOUNT_ID}:role/{form['RoleName']}"
+    yield Permission(f"{prefix}:{form.get('Action', 'Unknown')}", resource)
+
+
+# Sub-resources of a bucket or an object, as they stand in the query string -> their action's name.
+_S3_SUBRESOURCES = {
+    "location": "BucketLocation",
+    "tagging": "BucketTagging",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+    "encryption": "EncryptionConfiguration",
+    "lifecycle": "LifecycleConfiguration",
+    "versioning": "BucketVersioning",
+    "policy": "BucketPolicy",
+    "acl": "BucketAcl",
+    "ownershipControls": "BucketOwnershipControls",
+    "policyStatus": "BucketPolicyStatus",
+}
+
+
+def _s3_permissions(environ: Environ) -> Iterator[Permission]:
+    bucket, _, key = unquote(environ["PATH_INFO"]).lstrip("/").partition("/")
+    method = environ["REQUEST_METHOD"]
+    query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    if not bucket:
+        yield Permission("s3:ListAllMyBuckets", "*")
+    elif key:
+        yield from _s3_object_permissions(environ, method, query, f"arn:aws:s3:::{bucket}/{key}")
+    elif method == "POST" and "delete" in query:
+        for element in ElementTree.fromstring(read_body(environ)).iter():  # noqa: S314 - loopback
+            if element.tag.rpartition("}")[2] == "Key":
+                yield Permission("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{element.text}")
+    else:
+        yield Permission(_s3_bucket_action(method, query), f"arn:aws:s3:::{bucket}")
+
+
+def _s3_bucket_action(method: str, query: dict[str, list[str]]) -> str:
+    for name, resource in _S3_SUBRESOURCES.items():
+        if name in query:
+            # Deleting a bucket's tags, encryption or lifecycle needs the right to put them.
+            return f"s3:{'Get' if method in ('GET', 'HEAD') else 'Put'}{resource}"
+    if "uploads" in query:
+        return "s3:ListBucketMultipartUploads"
+    if "versions" in query:
+        return "s3:ListBucketVersions"
+    plain = {"PUT": "s3:CreateBucket", "DELETE": "s3:DeleteBucket"}
+    return plain.get(method, "s3:ListBucket")
+
+
+def _s3_object_permissions(
+    environ: Environ, method: str, query: dict[str, list[str]], resource: str
+) -> Iterator[Permission]:
+    if "tagging" in query:
+        verb = "Get" if method == "GET" else "Put" if method == "PUT" else "Delete"
+        yield Permission(f"s3:{verb}ObjectTagging", resource)
+    elif method in ("GET", "HEAD"):
+        yield Permission(
+            "s3:ListMultipartUploadParts" if "uploadId" in query else "s3:GetObject", resource
+        )
+    elif method == "DELETE":
+        action = "s3:AbortMultipartUpload" if "uploadId" in query else "s3:DeleteObject"
+        yield Permission(action, resource)
+    else:
+        yield Permission("s3:PutObject", resource)
+        if source := environ.get("HTTP_X_AMZ_COPY_SOURCE"):
+            path = unquote(source).lstrip("/").partition("?")[0]
+            yield Permission("s3:GetObject", f"arn:aws:s3:::{path}")
+
+
+def read_body(environ: Environ) -> bytes:
+    """The request's body, put back so that the next reader finds it again."""
+    if "stub_aws.body" not in environ:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["stub_aws.body"] = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(environ["stub_aws.body"])
+    return environ["stub_aws.body"]

@@ -1,0 +1,141 @@
+"""The supervisor of one host of a training job: process 1 of its "instance".
+
+The stub starts it with a JSON specification as its only argument, by `unshare` where the kernel
+allows a user, mount, UTS and process namespace of its own. It then makes the host look like
+SageMaker's (an `/opt/ml` of its own, its own `/etc/hosts`, hostname, `/tmp` and home), runs the
+container's command, and ends with the command's exit code.
+
+Its standard input is its lifeline. A line `stop` asks the processes of the job to end (SIGTERM),
+`kill` ends them; so does the end of the stream, whatever killed the stub. Only the standard library
+is used and nothing of this package imported, so that it starts in milliseconds.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    with open(sys.argv[1], encoding="utf-8") as file:
+        spec = json.load(file)
+    if spec["namespace"]:
+        enter_namespace(spec)
+    child = subprocess.Popen(
+        spec["command"],
+        env=spec["environment"],
+        cwd=spec["working_directory"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    threading.Thread(target=follow_lifeline, args=(child.pid,), daemon=True).start()
+    code = wait_for_all(child.pid)
+    return code if code >= 0 else 128 - code  # as a shell says "ended by signal N"
+
+
+def follow_lifeline(group: int) -> None:
+    for line in sys.stdin:
+        send(group, {"stop": signal.SIGTERM, "kill": signal.SIGKILL}[line.strip()])
+    send(group, signal.SIGKILL)
+    os._exit(137)
+
+
+def send(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def wait_for_all(pid: int) -> int:
+    """The exit code of process `pid`. What it leaves running ends with it, as in a container.
+
+    After a stop its children may still be saving what they have: they are waited for.
+    """
+    code = None
+    while True:
+        try:
+            ended, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+        if ended == pid:
+            code = os.waitstatus_to_exitcode(status)
+            if code != -signal.SIGTERM:
+                break
+    assert code is not None, "the container's process was never reaped"
+    while code == -signal.SIGTERM and group_lives(pid):
+        time.sleep(0.02)
+    send(pid, signal.SIGKILL)
+    return code
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# ---- Inside the namespaces ---------------------------------------------------------------------
+
+
+def enter_namespace(spec: dict) -> None:
+    """Give the host the file system of a SageMaker instance, seen by no other process."""
+    mount("--make-rprivate", "/")
+    root = Path(spec["root"])
+    for number, kept in enumerate(spec["kept"]):
+        protect(Path(kept), root / "written" / str(number))
+    mount("--bind", spec["hosts_file"], "/etc/hosts")
+    subprocess.run(["hostname", spec["hostname"]], check=True)
+    covered: list[Path] = []
+    # The folder that holds `root` goes last: once it is hidden, nothing can be bound from there.
+    for path in sorted(map(Path, spec["covered"]), key=root.is_relative_to):
+        if path.is_dir() and not any(path.is_relative_to(other) for other in covered):
+            hide(path, root / "covers" / path.name, spec["kept"], spec["binds"])
+            covered.append(path)
+
+
+def protect(path: Path, scratch: Path) -> None:
+    """Let the job change `path` (install a package, say) in a layer of its own, thrown away after."""
+    upper, work = scratch / "upper", scratch / "work"
+    upper.mkdir(parents=True)
+    work.mkdir()
+    options = f"lowerdir={path},upperdir={upper},workdir={work},userxattr"
+    mount("-t", "overlay", "overlay", "-o", options, str(path))
+
+
+def hide(path: Path, stage: Path, kept: list[str], binds: dict[str, str]) -> None:
+    """Put an empty folder in the place of `path`, with only `kept` and `binds` showing through."""
+    stage.mkdir(parents=True)
+    show_through = {target: source for target, source in binds.items() if below(target, path)}
+    show_through |= {target: target for target in kept if below(target, path)}
+    if path == Path("/opt"):  # what is installed there stays; only /opt/ml is the job's
+        show_through |= {str(entry): str(entry) for entry in path.iterdir() if entry.name != "ml"}
+    for target, source in show_through.items():
+        point = stage / Path(target).relative_to(path)
+        if Path(source).is_dir():
+            point.mkdir(parents=True, exist_ok=True)
+        else:
+            point.parent.mkdir(parents=True, exist_ok=True)
+            point.touch()
+        mount("--rbind", source, str(point))
+    mount("--rbind", str(stage), str(path))
+
+
+def below(path: str, folder: Path) -> bool:
+    return Path(path) != folder and Path(path).is_relative_to(folder)
+
+
+def mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    # Not sys.exit: a thread may be blocked on the lifeline, which would delay the end.
+    sys.stdout.flush()
+    os._exit(main())

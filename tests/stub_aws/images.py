@@ -1,0 +1,59 @@
+"""What the stub knows of SageMaker's training images: one table.
+
+A real job runs inside the image that `AlgorithmSpecification.TrainingImage` names. The stub has no
+images: an entry here says which framework stands in for it and how its container would start the
+learner's script. Everything that `sagemaker-training` does (the toolkit inside AWS's images) is
+then done by that very toolkit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+
+@dataclass(frozen=True)
+class Image:
+    """A family of training images. `package` is the distribution that stands in for it here."""
+
+    repository: str
+    package: str | None
+    framework: str
+
+    @property
+    def installed(self) -> str | None:
+        """The version of the framework here, or None when it is not installed."""
+        try:
+            return version(self.package) if self.package else None
+        except PackageNotFoundError:
+            return None
+
+
+IMAGES = {
+    image.repository: image
+    for image in (
+        Image("sagemaker-xgboost", "xgboost", "XGBoost"),
+        Image("sagemaker-scikit-learn", "scikit-learn", "scikit-learn"),
+        Image("pytorch-training", "torch", "PyTorch"),
+    )
+}
+
+
+class UnknownImage(ValueError):
+    """The stub has nothing that could stand in for this image."""
+
+
+def find(uri: str) -> Image:
+    """The entry for an image URI such as `683313688378.dkr.ecr.us-east-1.amazonaws.com/NAME:TAG`.
+
+    Raises:
+        UnknownImage: Its repository is not in the table; the message names those that are.
+    """
+    repository = uri.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+    try:
+        return IMAGES[repository]
+    except KeyError:
+        known = ", ".join(sorted(IMAGES))
+        raise UnknownImage(
+            f"The stub AWS has no stand-in for the image {uri}. It knows the repositories {known}."
+        ) from None

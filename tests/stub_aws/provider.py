@@ -1,0 +1,404 @@
+"""SageMaker's training API: validates requests, answers in AWS's words, and leaves the work to others.
+
+A subclass of moto's SageMaker, whose dispatch, parsing and botocore-model serialisation it uses.
+Only the operations in `TRAINING` are ours and only those in `FROM_MOTO` are moto's; every other one
+is refused by name, because moto would invent its results.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import camelcase_to_underscores, get_service_model
+from moto.iam.models import iam_backends
+from moto.sagemaker.responses import SageMakerResponse
+
+from . import channels
+from .authorization import ACCOUNT_ID, Permission, allows
+from .executor import Executor, role_credentials
+from .store import FINAL, DuplicateName, Job, Store
+from .validation import validation_message
+
+TRAINING = frozenset(
+    {
+        "AddTags",
+        "CreateTrainingJob",
+        "DeleteTags",
+        "DescribeTrainingJob",
+        "ListTags",
+        "ListTrainingJobs",
+        "StopTrainingJob",
+    }
+)
+FROM_MOTO = frozenset(
+    {
+        "CreateNotebookInstance",
+        "CreateNotebookInstanceLifecycleConfig",
+        "DeleteNotebookInstance",
+        "DeleteNotebookInstanceLifecycleConfig",
+        "DescribeNotebookInstance",
+        "DescribeNotebookInstanceLifecycleConfig",
+        "ListNotebookInstances",
+        "StartNotebookInstance",
+        "StopNotebookInstance",
+    }
+)
+
+# The SDK's `fit` describes a job at once and then sleeps 10 s a round, describing again after 30 s.
+# Its first DescribeTrainingJob is therefore answered when the job ends or after this many seconds,
+# so that `fit` returns with the job. Any later one, and any other client's, is answered at once.
+FIRST_DESCRIBE_HOLD_S = 45  # below botocore's read timeout of 60 s
+SDK_USER_AGENT = "AWS-SageMaker-Python-SDK"
+
+DEFAULT_MAX_RUNTIME_S = 24 * 3600
+PAGE = 10
+
+
+class NotInStub(ServiceException):
+    """An operation that nobody wrote yet."""
+
+    code = "NotImplemented"
+
+
+class TrainingProvider(SageMakerResponse):
+    """Handles one request; `store` and `executor` are set on the class made by `bind`."""
+
+    store: Store
+    executor: Executor
+    endpoint: str
+
+    # ---- Dispatch ------------------------------------------------------------------------------
+
+    def call_action(self) -> Any:
+        operation = self._get_action()
+        try:
+            if operation not in TRAINING | FROM_MOTO:
+                raise NotInStub(f"The stub AWS does not implement sagemaker:{operation}.")
+            self._validate(operation)
+        except ServiceException as error:
+            status, headers, body = self.serialized(ActionResult(error))
+            return status, headers, body
+        return super().call_action()
+
+    def _validate(self, operation: str) -> None:
+        request = json.loads(self.body or "{}")
+        shape = get_service_model("sagemaker").operation_model(operation).input_shape
+        message = validation_message(request, shape)
+        if message:
+            raise invalid(message)
+
+    @property
+    def request_body(self) -> dict[str, Any]:
+        return json.loads(self.body or "{}")
+
+    # ---- Operations ----------------------------------------------------------------------------
+
+    def create_training_job(self) -> ActionResult:
+        request = self.request_body
+        request["StoppingCondition"].setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
+        check_supported(request)
+        name = request["TrainingJobName"]
+        job = Job(name, self._arn(name), request)
+        if self.store.get(name):
+            raise name_taken(job)
+        self._check_role(request["RoleArn"])
+        self._check_channels(job)
+        try:
+            self.store.add(job)
+        except DuplicateName:
+            raise name_taken(job) from None
+        self.executor.start(job)
+        return ActionResult({"TrainingJobArn": job.arn})
+
+    def describe_training_job(self) -> ActionResult:
+        job = self._job(self.request_body["TrainingJobName"])
+        if SDK_USER_AGENT in self.headers.get("User-Agent", "") and not job.first_describe_answered:
+            job.first_describe_answered = True
+            self.store.wait_until_final(job, FIRST_DESCRIBE_HOLD_S)
+        return ActionResult(describe(job))
+
+    def stop_training_job(self) -> ActionResult:
+        job = self._job(self.request_body["TrainingJobName"])
+        if not self.store.request_stop(job):
+            raise invalid(
+                f"The request was rejected because the training job is in status {job.status}."
+            )
+        return EmptyResult()
+
+    def list_training_jobs(self) -> ActionResult:
+        request = self.request_body
+        jobs = sort_jobs(filter(selector(request), self.store), request)
+        start = decode_token(request.get("NextToken"))
+        end = start + request.get("MaxResults", PAGE)
+        page: dict[str, Any] = {"TrainingJobSummaries": [summary(job) for job in jobs[start:end]]}
+        if end < len(jobs):
+            page["NextToken"] = encode_token(end)
+        return ActionResult(page)
+
+    def add_tags(self) -> ActionResult:
+        request = self.request_body
+        job = self._tagged(request["ResourceArn"])
+        if job is None:
+            return super().add_tags()
+        job.request["Tags"] = merge_tags(job.request.get("Tags", []), request["Tags"])
+        return ActionResult({"Tags": job.request["Tags"]})
+
+    def list_tags(self) -> ActionResult:
+        job = self._tagged(self.request_body["ResourceArn"])
+        if job is None:
+            return super().list_tags()
+        return ActionResult({"Tags": job.request.get("Tags", [])})
+
+    def delete_tags(self) -> ActionResult:
+        request = self.request_body
+        job = self._tagged(request["ResourceArn"])
+        if job is None:
+            return super().delete_tags()
+        kept = [tag for tag in job.request.get("Tags", []) if tag["Key"] not in request["TagKeys"]]
+        job.request["Tags"] = kept
+        return EmptyResult()
+
+    # ---- What a request refers to --------------------------------------------------------------
+
+    def _arn(self, name: str) -> str:
+        return f"arn:aws:sagemaker:{self.region}:{ACCOUNT_ID}:training-job/{name}"
+
+    def _job(self, name: str) -> Job:
+        job = self.store.get(name)
+        if job is None:
+            raise invalid("Requested resource not found.")
+        return job
+
+    def _tagged(self, arn: str) -> Job | None:
+        """The training job of an ARN; None when the ARN names something that moto keeps."""
+        kind, _, name = arn.rpartition(":")[2].partition("/")
+        return self._job(name) if kind == "training-job" else None
+
+    def _check_role(self, role_arn: str) -> None:
+        roles = {role.arn: role for role in iam_backends[ACCOUNT_ID]["aws"].roles.values()}
+        role = roles.get(role_arn)
+        if role is None or "sagemaker.amazonaws.com" not in trusted_services(role):
+            raise invalid(
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows "
+                "principal 'sagemaker.amazonaws.com' to assume the role."
+            )
+
+    def _check_channels(self, job: Job) -> None:
+        """SageMaker lists every channel, with the job's role, before it accepts the job."""
+        s3 = boto3.client(
+            "s3", region_name=self.region, endpoint_url=self.endpoint, **client_keys(job)
+        )
+        for channel in job.request.get("InputDataConfig", []):
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            detail = ""
+            try:
+                found = channels.list_objects(s3, uri)
+            except ClientError as error:
+                found = []
+                detail = f" Error message from S3: {error.response['Error']['Message']}"
+            if not found:
+                bucket, _ = channels.parse_s3_uri(uri)
+                raise invalid(
+                    f'No S3 objects found under S3 URL "{uri}" given in input data source. Please '
+                    f"ensure that the bucket exists in the selected region ({self.region}), that "
+                    "objects exist under that S3 prefix, and that the role "
+                    f'"{job.request["RoleArn"]}" has "s3:ListBucket" permissions on bucket '
+                    f'"{bucket}".{detail}'
+                )
+
+
+def bind(store: Store, executor: Executor, endpoint: str) -> type[TrainingProvider]:
+    """A provider class for one running stub (moto makes an instance for each request)."""
+    members = {"store": store, "executor": executor, "endpoint": endpoint}
+    return type("BoundTrainingProvider", (TrainingProvider,), members)
+
+
+def client_keys(job: Job) -> dict[str, str]:
+    return {name.lower(): value for name, value in role_credentials(job).items()}
+
+
+def trusted_services(role: Any) -> set[str]:
+    """The services that a role's trust policy lets assume it."""
+    services: set[str] = set()
+    for statement in json.loads(role.assume_role_policy_document)["Statement"]:
+        principal = statement.get("Principal", {}).get("Service", [])
+        if statement["Effect"] == "Allow":
+            services.update([principal] if isinstance(principal, str) else principal)
+    return services
+
+
+# ---- Errors ------------------------------------------------------------------------------------
+
+
+def invalid(message: str) -> ServiceException:
+    return ServiceException("ValidationException", message)
+
+
+def name_taken(job: Job) -> ServiceException:
+    return ServiceException(
+        "ResourceInUse",
+        "Training job names must be unique within an AWS account and region, and a training job "
+        f"with this name already exists ({job.arn})",
+    )
+
+
+def check_supported(request: dict[str, Any]) -> None:
+    """Refuse by name what AWS can do and this stub cannot, rather than ignore it.
+
+    Raises:
+        NotInStub: The request asks for it.
+    """
+    specification = request["AlgorithmSpecification"]
+    asked = {
+        "InputMode " + mode: mode != "File"
+        for mode in [
+            specification["TrainingInputMode"],
+            *(item["InputMode"] for item in request.get("InputDataConfig", []) if "InputMode" in item),
+        ]
+    }
+    for channel in request.get("InputDataConfig", []):
+        source = channel["DataSource"].get("S3DataSource", {})
+        asked["a channel that is not on S3"] = not source
+        kind = source.get("S3DataType", "S3Prefix")
+        asked[f"S3DataType {kind}"] = kind != "S3Prefix"
+    asked |= {
+        "managed spot training": request.get("EnableManagedSpotTraining", False),
+        "a container entrypoint": "ContainerEntrypoint" in specification,
+        "an algorithm by name": "AlgorithmName" in specification,
+        "instance groups": "InstanceGroups" in request["ResourceConfig"],
+        "several instances": request["ResourceConfig"].get("InstanceCount", 1) > 1,
+        "network isolation": request.get("EnableNetworkIsolation", False),
+        "checkpoints in S3": "CheckpointConfig" in request,
+    }
+    for what, wanted in asked.items():
+        if wanted:
+            raise NotInStub(f"The stub AWS cannot run a training job with {what} yet.")
+
+
+# ---- Answers -----------------------------------------------------------------------------------
+
+ECHOED = (
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "StoppingCondition",
+    "Environment",
+    "VpcConfig",
+    "DebugHookConfig",
+    "ProfilerConfig",
+    "ExperimentConfig",
+    "RetryStrategy",
+)
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """DescribeTrainingJob: what was asked for, what was measured, and nothing else."""
+    answer: dict[str, Any] = {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": job.arn,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary_status,
+        "CreationTime": job.creation_time,
+        "LastModifiedTime": job.last_modified_time,
+        "SecondaryStatusTransitions": job.transitions,
+        "EnableNetworkIsolation": job.request.get("EnableNetworkIsolation", False),
+        "EnableInterContainerTrafficEncryption": job.request.get(
+            "EnableInterContainerTrafficEncryption", False
+        ),
+        "EnableManagedSpotTraining": job.request.get("EnableManagedSpotTraining", False),
+    }
+    answer |= {name: job.request[name] for name in ECHOED if name in job.request}
+    measured = {
+        "TrainingStartTime": job.training_start_time,
+        "TrainingEndTime": job.training_end_time,
+        "FailureReason": job.failure_reason,
+        "ModelArtifacts": job.model_artifact and {"S3ModelArtifacts": job.model_artifact},
+        "FinalMetricDataList": list(job.metrics.values()) if job.secondary_status in FINAL else None,
+    }
+    answer |= {name: value for name, value in measured.items() if value}
+    if job.training_end_time:
+        elapsed = (job.training_end_time - job.training_start_time).total_seconds()
+        answer["TrainingTimeInSeconds"] = answer["BillableTimeInSeconds"] = max(1, round(elapsed))
+    return answer
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """A job's entry in ListTrainingJobs."""
+    entry = {
+        "TrainingJobName": job.name,
+        "TrainingJobArn": job.arn,
+        "CreationTime": job.creation_time,
+        "LastModifiedTime": job.last_modified_time,
+        "TrainingJobStatus": job.status,
+        "SecondaryStatus": job.secondary_status,
+    }
+    if job.training_end_time:
+        entry["TrainingEndTime"] = job.training_end_time
+    return entry
+
+
+def selector(request: dict[str, Any]) -> Any:
+    """A predicate for the filters of ListTrainingJobs."""
+
+    def moment(name: str) -> datetime | None:
+        value = request.get(name)
+        return None if value is None else datetime.fromtimestamp(value, timezone.utc)
+
+    after, before = moment("CreationTimeAfter"), moment("CreationTimeBefore")
+    modified_after, modified_before = moment("LastModifiedTimeAfter"), moment("LastModifiedTimeBefore")
+
+    def selected(job: Job) -> bool:
+        return (
+            request.get("NameContains", "").lower() in job.name.lower()
+            and request.get("StatusEquals", job.status) == job.status
+            and (after is None or job.creation_time > after)
+            and (before is None or job.creation_time < before)
+            and (modified_after is None or job.last_modified_time > modified_after)
+            and (modified_before is None or job.last_modified_time < modified_before)
+        )
+
+    return selected
+
+
+def sort_jobs(jobs: Iterable[Job], request: dict[str, Any]) -> list[Job]:
+    """The order of ListTrainingJobs: newest first unless asked otherwise."""
+    keys = {
+        "CreationTime": lambda job: (job.creation_time, job.name),
+        "Name": lambda job: job.name,
+        "Status": lambda job: (job.status, job.name),
+    }
+    by = request.get("SortBy", "CreationTime")
+    descending = request.get("SortOrder", "Descending") == "Descending"
+    return sorted(jobs, key=keys[by], reverse=descending)
+
+
+def encode_token(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode()
+
+
+def decode_token(token: str | None) -> int:
+    if token is None:
+        return 0
+    try:
+        return int(base64.urlsafe_b64decode(token))
+    except ValueError:
+        raise invalid("Invalid NextToken.") from None
+
+
+def merge_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
+    """`old` with `new` laid over it, by key."""
+    merged = {tag["Key"]: tag for tag in [*old, *new]}
+    return list(merged.values())

@@ -1,0 +1,45 @@
+"""What the parts of the stub share when they speak HTTP: headers in, AWS's errors out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+from xml.sax.saxutils import escape
+
+from werkzeug.wrappers import Response
+
+Environ = dict[str, Any]
+WSGIApp = Callable[[Environ, Callable[..., Any]], Any]
+
+
+def request_headers(environ: Environ) -> dict[str, str]:
+    """The request's headers by their usual names, e.g. `X-Amz-Date`."""
+    headers = {
+        name[5:].replace("_", "-").title(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name.replace("_", "-").title()] = environ[name]
+    return headers
+
+
+def error_response(environ: Environ, status: int, code: str, message: str) -> Response:
+    """An error in the form that the client's protocol expects: JSON, or S3's or IAM's XML."""
+    request_id = str(uuid.uuid4())
+    headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": code}
+    if "HTTP_X_AMZ_TARGET" in environ:
+        body = json.dumps({"__type": code, "message": message})
+        return Response(body, status, headers, content_type="application/x-amz-json-1.1")
+    inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+    if "/s3/" in environ.get("HTTP_AUTHORIZATION", ""):
+        body = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
+    else:
+        body = (
+            f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+    return Response(body, status, headers, content_type="text/xml")
