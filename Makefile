@@ -28,7 +28,8 @@ env: ## set .venv up, where the lock has changed
 workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine
 	@$(ON_STUB) jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks --LabApp.extension_manager=readonly \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(JUPYTER_ARGS)
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--KernelManager.transport_encryption=auto $(JUPYTER_ARGS)
 
 lessons: env ## execute every lesson; pages go to build/lessons/
 	@$(ON_STUB) tests.run_lessons --timeout $(TIMEOUT) $(LESSON)

@@ -33,6 +33,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from tests.lesson_rules import expected_exceptions
 
@@ -122,14 +123,18 @@ def execute(
             on_cell(running, len(notebook.cells))
 
     client = NotebookClient(
-        notebook, timeout=timeout, on_cell_start=start, on_cell_executed=_count_shown_errors
+        notebook,
+        timeout=timeout,
+        on_cell_start=start,
+        on_cell_executed=_count_shown_errors,
+        config=Config(KernelManager={"transport_encryption": "auto"}),  # else the kernel warns
     )
     started = time.monotonic()
     try:
         with strict_kernels() as environment:
             client.execute(cwd=str(path.parent), env={**os.environ, **environment})
     except CellExecutionError as error:
-        result.reason = f"{error.ename}: {ANSI.sub('', error.evalue)}"
+        result.reason = f"{error.ename}: {ANSI.sub('', error.evalue)}".removesuffix(": ")
         shown = _errors(notebook.cells[running - 1])
         result.traceback = "\n".join(shown[-1].traceback) if shown else error.traceback
     except CellTimeoutError:
@@ -201,13 +206,13 @@ def run(lessons: list[Path], folder: Path, timeout: int) -> list[Result]:
 
         def show_cell(cell: int, of: int, label: str = label) -> None:
             if sys.stdout.isatty():
-                print(f"\r{label} cell {cell} of {of} ", end="", flush=True)
+                print(f"\r{label}  cell {cell} of {of}", end="", flush=True)
 
-        print(f"{label} " if sys.stdout.isatty() else f"{label} started", end="", flush=True)
+        print(f"{label}  started", end=("" if sys.stdout.isatty() else "\n"), flush=True)
         notebook, result = execute(path, timeout, show_cell)
         verdict = "passed" if result.passed else f"FAILED in cell {result.cell}: {result.reason}"
-        start = f"\r{label} " if sys.stdout.isatty() else ", "
-        _show(f"{start}{result.seconds:6.1f} s  {verdict}")
+        start = "\r" if sys.stdout.isatty() else ""
+        _show(f"{start}{label} {result.seconds:6.1f} s  {verdict}")
         if not result.passed:
             _show_failure(notebook, result)
         for warning in result.warnings:

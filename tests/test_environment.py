@@ -93,15 +93,15 @@ def test_the_lock_installs_on_the_oldest_python_that_we_name() -> None:
     late = {
         name: limit
         for name, limit in limits.items()
-        if limit and canonicalize_name(name) in LOCK and not SpecifierSet(limit).contains("3.11.2")
+        if canonicalize_name(name) in LOCK and "3.11.2" not in SpecifierSet(limit or "")
     }
     assert late == {}
 
 
 def test_the_versions_are_those_of_the_training_images() -> None:
     assert locked("sagemaker") in SpecifierSet(">=2.257,<3")
-    # The images are called sagemaker-xgboost:3.0-5 and sagemaker-scikit-learn:1.4-2, after what they
-    # hold: https://docs.aws.amazon.com/sagemaker/latest/dg/ecr-us-east-1.html
+    # The images are called sagemaker-xgboost:3.0-5 and sagemaker-scikit-learn:1.4-2, after
+    # what they hold: https://docs.aws.amazon.com/sagemaker/latest/dg/ecr-us-east-1.html
     assert str(locked("xgboost")) == "3.0.5"
     assert str(locked("scikit-learn")) == "1.4.2"
     assert str(locked("sagemaker-training")) == "5.1.4"

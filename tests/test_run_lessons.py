@@ -124,8 +124,8 @@ def test_pages_results_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[s
     pages = tmp_path / "pages"
     run_lessons.run([good, bad], pages, timeout=60)
     said = capsys.readouterr().out
-    assert "01_good" in said.splitlines()[0]
-    assert "passed" in said.splitlines()[0]
+    assert said.splitlines()[0].split() == ["[1/2]", "01_good", "started"]
+    assert re.fullmatch(r"\[1/2\] 01_good +[\d.]+ s  passed", said.splitlines()[1])
     assert "FAILED in cell 1: ZeroDivisionError: division by zero" in said
     assert "first / 0" in said
     assert "\x1b[" not in said
