@@ -16,16 +16,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import sim_text as text
+from sim_berths import MARRIED_TITLES
 from sim_families import Passenger, Ticket
-from sim_roster import BANDS, MARRIED_TITLES, draw_roster
+from sim_roster import BANDS, draw_roster
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["PassengerId", "Survived", "Pclass", "Name", "Sex", "Age"]
 COLUMNS += ["SibSp", "Parch", "Ticket", "Fare", "Cabin", "Embarked"]
+TEXT_COLUMNS = ["Name", "Sex", "Ticket", "Cabin", "Embarked"]
 BLOCK = 100_000  # passengers drawn at a time: what bounds the memory
+SEXES = ("female", "male")
 PORTS = ("", "C", "Q", "S")
+# What random numbers are for: lists of one seed share none of them.
+EXACT, BLOCKS, SPLIT = 1, 2, 3
 MOST_YEARS = 2  # by which ages move
 MOST_PLACES = 3  # by which a fare moves in the order of its class's tickets
 NICKNAMED = 0.04  # of those who are not called by a husband's name
@@ -75,38 +80,34 @@ class Block:
 
     def texts(self) -> Iterator[tuple]:
         """Row by row, the cells of a CSV file: nothing for a gap, "7.25" and not "7.2500"."""
-        columns = [getattr(self, f.name) for f in fields(self)]
-        columns[4] = np.array(["female", "male"], dtype=object)[self.male]
-        columns[5] = _numbers(100, self.age)
-        columns[9] = _numbers(240, self.fare)
-        columns[11] = np.array(PORTS, dtype=object)[self.port]
-        return zip(*(c.tolist() for c in columns), strict=True)
+        cells = {f.name: getattr(self, f.name) for f in fields(self)}
+        cells["male"] = np.array(SEXES, dtype=object)[self.male]
+        cells["age"] = _number_texts(self.age, 100)
+        cells["fare"] = _number_texts(self.fare, 240)
+        cells["port"] = np.array(PORTS, dtype=object)[self.port]
+        return zip(*(c.tolist() for c in cells.values()), strict=True)
 
     def frame(self) -> pd.DataFrame:
         """The rows as a table with the types that pandas gives the CSV file; a gap is NaN."""
         import pandas as pd
 
-        ports = np.array([None, *PORTS[1:]], dtype=object)
-        values = [
-            *(self.passenger_id, self.survived, self.pclass, self.name),
-            np.array(["female", "male"], dtype=object)[self.male],
-            np.where(self.age < 0, np.nan, self.age / 100),
-            *(self.sibsp, self.parch, self.ticket, np.round(self.fare / 240, 4)),
-            np.where(self.cabin == "", None, self.cabin),
-            ports[self.port],
-        ]
-        frame = pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
-        words = ["Name", "Sex", "Ticket", "Cabin", "Embarked"]
-        return frame.astype(dict.fromkeys(words, "str" if pd.__version__ >= "3" else "object"))
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["male"] = np.array(SEXES, dtype=object)[self.male]
+        values["age"] = np.where(self.age < 0, np.nan, self.age / 100)
+        values["fare"] = np.round(self.fare / 240, 4)
+        values["cabin"] = np.where(self.cabin == "", np.nan, self.cabin)
+        values["port"] = np.array([np.nan, *PORTS[1:]], dtype=object)[self.port]
+        frame = pd.DataFrame(dict(zip(COLUMNS, values.values(), strict=True)))
+        text_type = "str" if int(pd.__version__.split(".")[0]) >= 3 else "object"
+        return frame.astype(dict.fromkeys(TEXT_COLUMNS, text_type))
 
 
-def _numbers(unit: int, counts: np.ndarray) -> np.ndarray:
+def _number_texts(counts: np.ndarray, unit: int) -> np.ndarray:
     """The text of counts / unit, "" below zero; each distinct number is written once."""
     distinct, which = np.unique(counts, return_inverse=True)
     values = np.round(distinct / unit, 4).tolist()
-    return np.array(["" if v < 0 else repr(v).removesuffix(".0") for v in values], dtype=object)[
-        which
-    ]
+    texts = ["" if value < 0 else repr(value).removesuffix(".0") for value in values]
+    return np.array(texts, dtype=object)[which]
 
 
 class Crowd:
@@ -128,8 +129,8 @@ class Crowd:
         self.deck = np.array([text.DECKS.index(t.deck) for t in tickets])
         many = np.where(self.ticket_class == 1, (self.size + 1) // 2, 1)
         self.cabin_count = np.minimum(many, text.MOST_CABINS)
-        # Tickets in order of class and price: `rank` of each, the first and last paid ones of its
-        # class.
+        # Tickets in order of class and price: the rank of each, and of its class's first and last
+        # for which anything was paid.
         self.by_price = np.lexsort((self.pence, ~self.free, self.ticket_class))
         self.rank = np.argsort(self.by_price)
         paid = [self.rank[(self.ticket_class == c) & ~self.free] for c in (1, 2, 3)]
@@ -149,21 +150,20 @@ class Crowd:
         self.married = np.isin(self.titles, MARRIED_TITLES)
         self.least_age, self.most_age = _age_room(people)
         self.chance = survival_chances(people)
-        # Steps back to the one whose surname they bear; steps to the husband, 0 where there is
-        # none.
+        # Steps back to whose surname they bear; steps to the husband or wife, 0 without one.
         self.to_head = np.concatenate([_steps_to_head(t) for t in self.tickets])
-        self.to_husband = np.array(
+        self.to_spouse = np.array(
             [where[id(p.spouse)] - i if p.spouse else 0 for i, p in enumerate(people)]
         )
 
     def exact(self) -> Block:
         """The exact list: every ticket of the stock once, as it is."""
-        uniform = Uniform(self.seed)
+        uniform = Uniform(EXACT, self.seed)
         return self._dress(np.arange(len(self.size)), len(self.male), 0, uniform, exact=True)
 
     def block(self, number: int, rows: int) -> Block:
         """Block `number` of a larger list, of `rows` <= BLOCK passengers."""
-        uniform = Uniform(self.seed, number)
+        uniform = Uniform(BLOCKS, self.seed, number)
         picks = uniform.below(len(self.size), rows)
         count = int(np.searchsorted(np.cumsum(self.size[picks]), rows)) + 1
         return self._dress(picks[:count], rows, number, uniform, exact=False)
@@ -223,7 +223,7 @@ class Crowd:
         nickname = _pick(text.NICKNAMES, uniform(rows))
         nickname[(uniform(rows) >= NICKNAMED) | self.male[who]] = ""
         # A husband whom the end of the block cut off lends no name: the wife's own draw stands in.
-        husband = men[np.minimum(here + self.to_husband[who], rows - 1)]
+        husband = men[np.minimum(here + self.to_spouse[who], rows - 1)]
         husband[~self.married[who] | (uniform(rows) >= MAIDEN_NAMED)] = ""
         parts = (surname, self.titles[who], given, husband, maiden, nickname)
         names = map(text.full_name, *(p.tolist() for p in parts))

@@ -19,19 +19,12 @@ import math
 import random
 from itertools import pairwise
 
+from sim_berths import BOYS_BELOW, draw_decks, draw_fares, draw_titles
 from sim_families import Passenger, Ticket, below, families_of_class, shuffled, tickets_of
 
 BANDS = {"0-4": (0, 5), "5-11": (5, 12), "12-15": (12, 16), "16-29": (16, 30)}
 BANDS |= {"30-44": (30, 45), "45-59": (45, 60), "60+": (60, 200)}
-INFANTS = (
-    0.42,
-    0.58,
-    0.67,
-    0.75,
-    0.83,
-    0.92,
-)  # months, as the list writes them: 5/12, 7/12 ... of a year
-BOYS_BELOW = 12  # years; the age at which a Master becomes a Mr in this list
+INFANTS = (0.42, 0.58, 0.67, 0.75, 0.83, 0.92)  # years: 5, 7, 8, 9, 10 and 11 months
 GENERATION = 16  # least years between parent and child
 IMPOSSIBLE = 40.0  # in units of log probability
 SWEEPS = 400  # exchanges tried per passenger in a run
@@ -52,11 +45,11 @@ def draw_roster(figures: dict, seed: int) -> list[Ticket]:
         _draw_ages(people[cell], record, boys if cell == (3, "male") else None, rng)
         _draw_ports(people[cell], record, rng)
     _Exchange(people, tickets, rng).run(SWEEPS * figures["passengers"])
-    _draw_titles([p for group in people.values() for p in group], figures["titles"], rng)
+    draw_titles([p for group in people.values() for p in group], figures["titles"], rng)
     for pclass in (1, 2, 3):
         own = [t for t in tickets if t.people[0].pclass == pclass]
-        _draw_fares(own, figures["fare_per_class"][str(pclass)]["quantiles"], rng)
-        _draw_decks(own, figures["cabin_known"][str(pclass)]["deck_counts"], rng)
+        draw_fares(own, figures["fare_per_class"][str(pclass)]["quantiles"], rng)
+        draw_decks(own, figures["cabin_known"][str(pclass)]["deck_counts"], rng)
     return tickets
 
 
@@ -148,8 +141,7 @@ def _known_ages(record: dict, rng: random.Random) -> list[float]:
         slots += [(low, high)] * record["by_age_band"].get(band, {"passengers": 0})["passengers"]
     anchors = _age_anchors(record["age_quantiles"], slots)
     ages = [0.0] * len(slots)
-    ranks = sorted(anchors)
-    for before, after in pairwise(ranks):
+    for before, after in pairwise(sorted(anchors)):
         ages[before], ages[after] = anchors[before], anchors[after]
         inner = range(before + 1, after)
         drawn = [
@@ -180,33 +172,32 @@ def _age_anchors(quantiles: dict[str, float], slots: list[tuple[int, int]]) -> d
     anchors: dict[int, float] = {}
     for q, value in quantiles.items():
         position = float(q) * (len(slots) - 1)
-        below_rank, share = int(position + 1e-9), position - int(position + 1e-9)
+        rank = int(position + 1e-9)
+        share = position - rank
         if share < 1e-9:
-            anchors[below_rank] = value
+            anchors[rank] = value
             continue
-        above_rank = below_rank + 1
         pairs = [
             (y - x, x, y)
-            for x in _half_ages(*slots[below_rank])
-            for y in _half_ages(*slots[above_rank])
-            if y >= x and abs(x + share * (y - x) - value) <= 0.0051
+            for x in _half_ages(*slots[rank])
+            for y in _half_ages(*slots[rank + 1])
+            if y >= x and abs(x + share * (y - x) - value) <= 0.0051  # figures have two decimals
         ]
         if not pairs:
             raise ValueError(
                 f"age quantile {q} = {value} fits no ages of its band: correct the figures"
             )
-        _, anchors[below_rank], anchors[above_rank] = min(pairs)
+        _, anchors[rank], anchors[rank + 1] = min(pairs)
     return anchors
 
 
 def _half_ages(low: int, high: int) -> list[float]:
-    return [
-        *_age_grid(low, high, 80),
-        *(a + 0.5 for a in range(max(low, GENERATION - 2), min(high, 80))),
-    ]
+    halves = [age + 0.5 for age in range(max(low, 14), min(high, 80))]
+    return _age_grid(low, high, 80) + halves
 
 
 # --- exchanges: until the people make sense ------------------------------------------------------
+# No figure says how old they are who travel together: the weights below are ours, common sense.
 
 
 def _strain_alone(person: Passenger) -> float:
@@ -235,7 +226,12 @@ def _strain(ticket: Ticket) -> float:
     strain = sum(map(_strain_alone, people))
     if len(people) == 1:
         return strain
-    strain += IMPOSSIBLE * (len({p.port for p in people}) - 1)
+    return strain + IMPOSSIBLE * (len({p.port for p in people}) - 1) + _strain_between(people)
+
+
+def _strain_between(people: list[Passenger]) -> float:
+    """How unlikely the differences in age are, of parents and children, siblings, couples."""
+    strain = 0.0
     parents = [p for p in people if p.role == "parent"]
     children = [p for p in people if p.role == "child"]
     for parent in parents:
@@ -305,157 +301,3 @@ class _Exchange:
             one.port, other.port = other.port, one.port
         if kind == 2:
             one.survived, other.survived = other.survived, one.survived
-
-
-# --- titles, fares, cabins -----------------------------------------------------------------------
-
-# Who bears the rare titles is not in the figures; that the nobility and the officers travelled
-# first class and the clergy second is.  title -> sex, class, least age
-RARE_TITLES = {
-    "Capt": ("male", (1,), 45),
-    "Col": ("male", (1,), 40),
-    "Major": ("male", (1,), 40),
-    "Don": ("male", (1,), 30),
-    "Jonkheer": ("male", (1,), 30),
-    "Sir": ("male", (1,), 35),
-    "Dr": ("male", (1, 2), 25),
-    "Rev": ("male", (2,), 25),
-    "Lady": ("female", (1,), 35),
-    "the Countess": ("female", (1,), 25),
-    "Mme": ("female", (1,), 20),
-    "Mlle": ("female", (1,), 18),
-    "Ms": ("female", (2,), 20),
-}
-MARRIED_TITLES = ("Mrs", "Mme", "Lady", "the Countess")
-
-
-def _draw_titles(people: list[Passenger], titles: dict, rng: random.Random) -> None:
-    """Titles by sex, age and place in the family; each has its exact counts, survivors included."""
-    counts = {title: dict(record) for title, record in titles.items()}
-    people = shuffled(people, rng)
-    for person in people:
-        if person.sex == "male" and person.age < BOYS_BELOW:
-            person.title = "Master"
-    women = {
-        fate: [p for p in people if p.sex == "female" and p.survived is fate]
-        for fate in (True, False)
-    }
-    # The figures give all doctors together: as many are women as the other titles of women leave
-    # over.
-    for record in counts.values():
-        record["died"] = record["passengers"] - record["survived"]
-    for fate, key in ((True, "survived"), (False, "died")):
-        named = [
-            t for t in counts if t in ("Miss", "Mrs") or RARE_TITLES.get(t, "m")[0] == "female"
-        ]
-        for _ in range(len(women[fate]) - sum(counts[t][key] for t in named)):
-            _entitle(women[fate], "Dr", (1,), 30)
-            counts["Dr"][key] -= 1
-    for title, (sex, classes, least_age) in RARE_TITLES.items():
-        for fate, key in ((True, "survived"), (False, "died")):
-            own = [p for p in people if p.sex == sex and p.survived is fate]
-            for _ in range(counts[title][key]):
-                _entitle(own, title, classes, least_age)
-    for fate, key in ((True, "survived"), (False, "died")):
-        ranked = sorted((p for p in women[fate] if not p.title), key=lambda p: -_married(p, rng))
-        for i, person in enumerate(ranked):
-            person.title = "Mrs" if i < counts["Mrs"][key] else "Miss"
-    for person in people:
-        person.title = person.title or "Mr"
-
-
-def _entitle(people: list[Passenger], title: str, classes: tuple[int, ...], least_age: int) -> None:
-    """Give `title` to the first of `people` whom it fits; a wife's title to one who may be one."""
-    married = title in MARRIED_TITLES
-    fits = [
-        p
-        for p in people
-        if not p.title
-        and p.pclass in classes
-        and p.role in (("spouse", "relative") if married else ("alone", "relative"))
-    ]
-    if not fits:
-        raise ValueError(
-            f"no passenger is left for the title {title}; correct the figures for titles"
-        )
-    # The oldest who fits, where nobody is as old as the title asks for.
-    old_enough = [p for p in fits if p.age >= least_age] or sorted(fits, key=lambda p: -p.age)
-    old_enough[0].title = title
-
-
-def _married(person: Passenger, rng: random.Random) -> float:
-    """A score by which women are called Mrs before others."""
-    if person.role in ("parent", "spouse"):
-        return 100 + person.age
-    if person.role in ("child", "sibling") or person.age < 16:
-        return person.age - 100
-    # With no husband in the list: the older, and those who have a spouse or a child aboard, rather.
-    return person.age + 12 * (person.family_size > 0) + 30 * (person.parch > 2) + 20 * rng.random()
-
-
-def _fare_score(ticket: Ticket, rng: random.Random) -> float:
-    """What puts tickets of a class in order of price: people, port, and what we do not know."""
-    first = ticket.people[0]
-    aboard = max(1 + max(p.family_size for p in ticket.people), len(ticket.people))
-    port = {"C": 0.35, "Q": -0.15}.get(first.port, 0.0) if first.pclass == 1 else 0.0
-    if first.pclass == 3:
-        port = {"C": -0.1, "Q": -0.15}.get(first.port, 0.0)
-    # Three uniform numbers less their mean, doubled: nearly normal, of standard deviation 1.
-    noise = 2 * (rng.random() + rng.random() + rng.random() - 1.5)
-    return math.log(aboard) + port + 0.35 * noise
-
-
-def _draw_fares(tickets: list[Ticket], quantiles: dict[str, float], rng: random.Random) -> None:
-    """A fare for each ticket, in whole pence (1/240 pound), with the quantiles of the class."""
-    scored = [(not t.free, _fare_score(t, rng), i, t) for i, t in enumerate(tickets)]
-    ranked = [t for *_, t in sorted(scored)]
-    last = sum(len(t.people) for t in tickets) - 1
-    anchors = {}  # passenger's rank -> fare, on both sides of each quantile
-    for q, fare in quantiles.items():
-        position = float(q) * last
-        anchors[int(position + 1e-9)] = anchors[math.ceil(position - 1e-9)] = fare
-    fixed: list[float | None] = []
-    rank = 0
-    for ticket in ranked:
-        own = [anchors[r] for r in range(rank, rank + len(ticket.people)) if r in anchors]
-        fixed.append(0.0 if ticket.free else next((fare for fare in own if fare), None))
-        rank += len(ticket.people)
-    _fill_fares(ranked, fixed, quantiles["0.05"], rng)
-
-
-def _fill_fares(
-    ranked: list[Ticket], fixed: list[float | None], least: float, rng: random.Random
-) -> None:
-    """Between two fixed fares a few prices, each asked for several tickets, in order."""
-    free = sum(t.free for t in ranked)
-    known = [i for i, fare in enumerate(fixed) if fare is not None and i >= free]
-    spans = [(free - 1, known[0], least * 0.7, fixed[known[0]])]
-    spans += [(i, j, fixed[i], fixed[j]) for i, j in pairwise(known)]
-    for ticket, fare in zip(ranked, fixed, strict=True):
-        ticket.fare = _pence(fare or 0.0)
-    for before, after, low, high in spans:
-        inner = ranked[before + 1 : after]
-        prices = [low, high] * (before >= free)
-        prices += [low * (high / low) ** rng.random() for _ in range(2 + len(inner) // 3)]
-        drawn = sorted(prices[below(len(prices), rng)] for _ in inner)
-        for ticket, fare in zip(inner, drawn, strict=True):
-            ticket.fare = _pence(fare)
-
-
-def _pence(pounds: float) -> float:
-    return round(round(pounds * 240) / 240, 4)
-
-
-def _draw_decks(tickets: list[Ticket], deck_counts: dict[str, int], rng: random.Random) -> None:
-    """Decks by ticket, the largest first, such that each deck has its exact number of people."""
-    room = dict(deck_counts)
-    room[""] = sum(len(t.people) for t in tickets) - sum(deck_counts.values())
-    for ticket in sorted(shuffled(tickets, rng), key=lambda t: -len(t.people)):
-        fits = [deck for deck, left in room.items() if left >= len(ticket.people)]
-        pick = rng.random() * sum(room[deck] for deck in fits)
-        for deck in fits:
-            pick -= room[deck]
-            if pick < 0:
-                break
-        ticket.deck = deck
-        room[deck] -= len(ticket.people)
