@@ -35,7 +35,7 @@ class Permission:
     context: dict[str, str] = field(default_factory=dict)
 
 
-class Denied(Exception):  # noqa: N818 - the name of the outcome, as in "access denied"
+class Denied(Exception):
     """The request is refused with AWS's error `code` and `message`."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -242,9 +242,7 @@ def required_permissions(environ: Environ, caller: Caller) -> Iterator[Permissio
         yield from _query_permissions(caller, {key: values[0] for key, values in form.items()})
 
 
-def _json_permissions(
-    caller: Caller, operation: str, body: dict[str, Any]
-) -> Iterator[Permission]:
+def _json_permissions(caller: Caller, operation: str, body: dict[str, Any]) -> Iterator[Permission]:
     prefix = {"monitoring": "cloudwatch"}.get(caller.service, caller.service)
     action = f"{prefix}:{operation}"
     if caller.service == "sagemaker":

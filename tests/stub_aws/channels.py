@@ -1,4 +1,4 @@
-"""Brings a job's input channels from S3 to a host's `/opt/ml/input/data`, with the job's own rights.
+"""Brings a job's input channels from S3 to a host's `/opt/ml/input/data`, with the job's rights.
 
 File mode only. `S3DataDistributionType` is obeyed: every host gets all objects (FullyReplicated) or
 every n-th of them in the order of their keys (ShardedByS3Key); an object is never split.
@@ -46,9 +46,7 @@ def list_objects(s3: Any, uri: str) -> list[S3Object]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
     # A key that ends in a slash is a folder's marker, as the S3 console makes them.
-    return [
-        S3Object(bucket, key, local_name(key, prefix)) for key in keys if not key.endswith("/")
-    ]
+    return [S3Object(bucket, key, local_name(key, prefix)) for key in keys if not key.endswith("/")]
 
 
 def local_name(key: str, prefix: str) -> str:

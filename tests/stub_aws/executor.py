@@ -7,10 +7,9 @@ artifacts move with the credentials of the job's own role, so a right that it la
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -27,15 +26,16 @@ from . import artifacts, channels, images
 from .authorization import ACCOUNT_ID
 from .instance import Instance, Layout
 from .logs import LogStream
-from .store import Job, Store, now
+from .store import Job, Store
 
 GRACE_S = 120  # between SIGTERM and SIGKILL (API reference, StopTrainingJob)
 POLL_S = 0.02
 MAX_REASON = 1024  # characters of a FailureReason
+SHUT_DOWN = "InternalServerError: The stub AWS was shut down."
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
 
 
-class JobFailed(Exception):  # noqa: N818 - it says what became of the job
+class JobFailed(Exception):
     """The job ends as Failed with this FailureReason."""
 
 
@@ -57,6 +57,7 @@ class Executor:
         self._slots = threading.BoundedSemaphore(limit or max(2, os.cpu_count() or 2))
         self._threads: dict[str, threading.Thread] = {}
         self._closing = threading.Event()
+        self._serial = itertools.count()
         self._root = Path(tempfile.mkdtemp(prefix="stub-aws-"))
 
     def start(self, job: Job) -> None:
@@ -81,7 +82,7 @@ class Executor:
                 outcome = self._train(job, folder)
         except JobFailed as failed:
             outcome = Outcome("Failed", str(failed))
-        except Exception:  # the boundary of the thread: a fault of the stub must not leave a job open
+        except Exception:  # the thread's boundary: a fault of the stub must not leave a job open
             traceback.print_exc()
             outcome = Outcome("Failed", INTERNAL_ERROR)
         if outcome.reason:
@@ -91,6 +92,8 @@ class Executor:
         _remove(folder)
 
     def _train(self, job: Job, folder: Path) -> Outcome:
+        if self._closing.is_set():
+            raise JobFailed(SHUT_DOWN)
         if job.stop_requested:
             return self._stopped(job)
         self._store.advance(job, "Starting", "Preparing the instances for training")
@@ -115,7 +118,7 @@ class Executor:
         return Outcome("Stopped")
 
     def _run_hosts(self, job: Job, hosts: list[str], layouts: list[Layout]) -> Outcome:
-        addresses = loopback_addresses(hosts)
+        addresses = loopback_addresses(hosts, next(self._serial))
         environment = self._environment(job)
         instances: list[Instance] = []
         try:
@@ -138,7 +141,7 @@ class Executor:
             if None not in codes:
                 return Outcome("Completed")
             if self._closing.is_set():
-                return Outcome("Failed", "InternalServerError: The stub AWS was shut down.")
+                return Outcome("Failed", SHUT_DOWN)
             if job.stop_requested:
                 return self._stop(job, instances, "Stopped")
             if time.monotonic() > deadline:
@@ -271,9 +274,13 @@ def fill_channels(s3: Any, job: Job, layouts: list[Layout]) -> None:
                 raise JobFailed(str(error)) from error
 
 
-def loopback_addresses(hosts: list[str]) -> dict[str, str]:
-    """Host name -> an address of its own on this machine."""
-    return {host: f"127.0.0.{number}" for number, host in enumerate(hosts, start=2)}
+def loopback_addresses(hosts: list[str], job_number: int) -> dict[str, str]:
+    """Host name -> an address on this machine that no other job of this stub uses.
+
+    All of 127/8 is loopback on Linux, so ports of one job never meet those of another.
+    """
+    network = 1 + job_number % 250
+    return {host: f"127.{network}.0.{number}" for number, host in enumerate(hosts, start=2)}
 
 
 def failure_reason(code: int, layout: Layout) -> str:
@@ -313,7 +320,7 @@ def _remove(folder: Path) -> None:
     """Delete a finished job's files; an overlay's work folder has no rights until it gets some."""
 
     def allow_and_retry(function: Callable[[str], None], path: str, _: Any) -> None:
-        os.chmod(path, 0o700)
+        Path(path).chmod(0o700)
         function(path)
 
     shutil.rmtree(folder, onerror=allow_and_retry)

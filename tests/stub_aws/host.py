@@ -22,8 +22,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    with open(sys.argv[1], encoding="utf-8") as file:
-        spec = json.load(file)
+    spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if spec["namespace"]:
         enter_namespace(spec)
     child = subprocess.Popen(
@@ -101,7 +100,7 @@ def enter_namespace(spec: dict) -> None:
 
 
 def protect(path: Path, scratch: Path) -> None:
-    """Let the job change `path` (install a package, say) in a layer of its own, thrown away after."""
+    """Let the job change `path` (install a package, say) in a layer that is thrown away after."""
     upper, work = scratch / "upper", scratch / "work"
     upper.mkdir(parents=True)
     work.mkdir()

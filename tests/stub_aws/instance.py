@@ -2,8 +2,8 @@
 
 The layout is SageMaker's (developer guide, "How Amazon SageMaker Provides Training Information"):
 `/opt/ml` with `input/config/*.json`, `input/data/<channel>`, `code`, `model`, `output/data`,
-`checkpoints`. Where the kernel allows it, `host.py` puts that tree at `/opt/ml` in namespaces of its
-own; elsewhere `SAGEMAKER_BASE_DIR` tells the training toolkit where it is, and the log says so.
+`checkpoints`. Where the kernel allows it, `host.py` puts that tree at `/opt/ml` in namespaces of
+its own; elsewhere `SAGEMAKER_BASE_DIR` tells the toolkit where it is, and the log says so.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,20 +29,10 @@ UNSHARE = [
     *("--user", "--map-root-user", "--mount", "--uts", "--pid"),
     *("--fork", "--kill-child", "--mount-proc"),
 ]
+# -I and -S: the supervisor needs nothing but the standard library, and so starts faster.
+SUPERVISOR = [sys.executable, "-I", "-S", str(HOST_PROGRAM)]
 NO_NAMESPACES = "STUB_AWS_NO_NAMESPACES"
 TOOLKIT = [sys.executable, "-m", "sagemaker_training.cli.train"]
-
-
-@functools.cache
-def namespaces_available() -> bool:
-    """Whether this machine lets us give each host namespaces of its own."""
-    if os.environ.get(NO_NAMESPACES):
-        return False
-    probe = "mount --make-rprivate / && mount --rbind /usr /mnt && hostname algo-1"
-    try:
-        return subprocess.run([*UNSHARE, "sh", "-c", probe], capture_output=True).returncode == 0
-    except FileNotFoundError:  # macOS has no unshare
-        return False
 
 
 @dataclass(frozen=True)
@@ -71,10 +63,8 @@ class Layout:
     def make(self, configuration: dict[str, Any]) -> None:
         """Create the folders and `input/config/<name>.json` for each entry of `configuration`."""
         config = self.ml / "input" / "config"
-        for folder in (config, self.ml / "code", self.model, self.output_data, self.ml / "input/data"):
-            folder.mkdir(parents=True)
-        for folder in ("checkpoints",):
-            (self.ml / folder).mkdir()
+        for folder in ("input/config", "input/data", "code", "model", "output/data", "checkpoints"):
+            (self.ml / folder).mkdir(parents=True)
         for folder in ("home", "tmp", "packages"):
             (self.root / folder).mkdir()
         for name, content in configuration.items():
@@ -105,8 +95,7 @@ class Instance:
                 f"there; SAGEMAKER_BASE_DIR is {layout.ml}"
             )
         self._process = subprocess.Popen(
-            # -I and -S: the supervisor needs nothing but the standard library, and starts faster.
-            [*(UNSHARE if isolated else []), sys.executable, "-I", "-S", HOST_PROGRAM, specification],
+            [*(UNSHARE if isolated else []), *SUPERVISOR, str(specification)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -143,6 +132,25 @@ class Instance:
         self._process.stdout.close()
 
 
+@functools.cache
+def namespaces_available() -> bool:
+    """Whether this machine lets us give each host namespaces of its own. Found out by trying."""
+    if os.environ.get(NO_NAMESPACES) or not shutil.which("unshare"):
+        return False
+    with tempfile.TemporaryDirectory(prefix="stub-aws-probe-") as folder:
+        layout = Layout(Path(folder))
+        layout.make({})
+        probe = _specification(layout, "algo-1", {"algo-1": "127.0.0.2"}, {}, isolated=True)
+        specification = layout.root / "host.json"
+        specification.write_text(json.dumps(probe | {"command": ["true"]}), encoding="utf-8")
+        command = [*UNSHARE, *SUPERVISOR, str(specification)]
+        # A lifeline that stays open: at its end the supervisor would kill its command.
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            return process.wait() == 0
+
+
 def _specification(
     layout: Layout,
     host: str,
@@ -160,7 +168,7 @@ def _specification(
         "hostname": host,
         "hosts_file": str(hosts_file),
         "kept": _kept(),
-        "covered": [str(path) for path in ("/opt", "/tmp", home, REPOSITORY)],  # noqa: S108
+        "covered": [str(path) for path in ("/opt", "/tmp", home, REPOSITORY)],
         "binds": {"/opt/ml": str(layout.ml)},
         "command": TOOLKIT,
         "environment": _environment(layout, host, environment, isolated),

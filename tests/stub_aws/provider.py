@@ -1,4 +1,4 @@
-"""SageMaker's training API: validates requests, answers in AWS's words, and leaves the work to others.
+"""SageMaker's training API: validates requests, answers in AWS's words, hands the work on.
 
 A subclass of moto's SageMaker, whose dispatch, parsing and botocore-model serialisation it uses.
 Only the operations in `TRAINING` are ours and only those in `FROM_MOTO` are moto's; every other one
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
@@ -19,13 +17,14 @@ import boto3
 from botocore.exceptions import ClientError
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
-from moto.core.utils import camelcase_to_underscores, get_service_model
+from moto.core.utils import get_service_model
 from moto.iam.models import iam_backends
 from moto.sagemaker.responses import SageMakerResponse
 
 from . import channels
-from .authorization import ACCOUNT_ID, Permission, allows
+from .authorization import ACCOUNT_ID
 from .executor import Executor, role_credentials
+from .instance import namespaces_available
 from .store import FINAL, DuplicateName, Job, Store
 from .validation import validation_message
 
@@ -259,14 +258,11 @@ def check_supported(request: dict[str, Any]) -> None:
         NotInStub: The request asks for it.
     """
     specification = request["AlgorithmSpecification"]
-    asked = {
-        "InputMode " + mode: mode != "File"
-        for mode in [
-            specification["TrainingInputMode"],
-            *(item["InputMode"] for item in request.get("InputDataConfig", []) if "InputMode" in item),
-        ]
-    }
+    mode = specification["TrainingInputMode"]
+    asked = {f"input mode {mode}": mode != "File"}
     for channel in request.get("InputDataConfig", []):
+        mode = channel.get("InputMode", "File")
+        asked[f"input mode {mode}"] = mode != "File"
         source = channel["DataSource"].get("S3DataSource", {})
         asked["a channel that is not on S3"] = not source
         kind = source.get("S3DataType", "S3Prefix")
@@ -276,7 +272,9 @@ def check_supported(request: dict[str, Any]) -> None:
         "a container entrypoint": "ContainerEntrypoint" in specification,
         "an algorithm by name": "AlgorithmName" in specification,
         "instance groups": "InstanceGroups" in request["ResourceConfig"],
-        "several instances": request["ResourceConfig"].get("InstanceCount", 1) > 1,
+        "several instances where hosts have no namespaces": (
+            request["ResourceConfig"].get("InstanceCount", 1) > 1 and not namespaces_available()
+        ),
         "network isolation": request.get("EnableNetworkIsolation", False),
         "checkpoints in S3": "CheckpointConfig" in request,
     }
@@ -321,12 +319,13 @@ def describe(job: Job) -> dict[str, Any]:
         "EnableManagedSpotTraining": job.request.get("EnableManagedSpotTraining", False),
     }
     answer |= {name: job.request[name] for name in ECHOED if name in job.request}
+    ended = job.secondary_status in FINAL
     measured = {
         "TrainingStartTime": job.training_start_time,
         "TrainingEndTime": job.training_end_time,
         "FailureReason": job.failure_reason,
         "ModelArtifacts": job.model_artifact and {"S3ModelArtifacts": job.model_artifact},
-        "FinalMetricDataList": list(job.metrics.values()) if job.secondary_status in FINAL else None,
+        "FinalMetricDataList": list(job.metrics.values()) if ended else None,
     }
     answer |= {name: value for name, value in measured.items() if value}
     if job.training_end_time:
@@ -358,7 +357,8 @@ def selector(request: dict[str, Any]) -> Any:
         return None if value is None else datetime.fromtimestamp(value, timezone.utc)
 
     after, before = moment("CreationTimeAfter"), moment("CreationTimeBefore")
-    modified_after, modified_before = moment("LastModifiedTimeAfter"), moment("LastModifiedTimeBefore")
+    modified_after = moment("LastModifiedTimeAfter")
+    modified_before = moment("LastModifiedTimeBefore")
 
     def selected(job: Job) -> bool:
         return (

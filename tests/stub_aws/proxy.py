@@ -1,9 +1,9 @@
 """The one way by which HTTPS calls reach the stub, and the wall for all others.
 
 `AWS_ENDPOINT_URL` leads almost every AWS call to the stub. SageMaker's SDK 2 names the regional STS
-endpoint itself in three places (`get_execution_role`, `default_bucket`, `account_id`); those follow
-`HTTPS_PROXY` to here. For STS hosts the proxy ends TLS with a certificate of the run's own authority
-and hands the bytes to the stub. Everything else is refused: nothing passes to the network.
+endpoint itself in three places (`get_execution_role`, `default_bucket`, `account_id`); those
+follow `HTTPS_PROXY` to here. For STS hosts the proxy ends TLS with a certificate of the run's own
+authority and hands the bytes to the stub. Everything else is refused: nothing reaches the network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stub's HTTP server: moto for most of AWS, our provider for training jobs, the gate before both."""
+"""The stub's HTTP server: moto for most of AWS, our provider for training, the gate before both."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The training jobs of the stub AWS: their requests, their statuses, and the order those may change in.
+"""The training jobs of the stub AWS: their requests, their statuses and the order of those.
 
-A job's life is a list of secondary statuses, as `DescribeTrainingJob` reports them. Which may follow
-which is the table `TRANSITIONS`; anything else raises `IllegalTransition`, so a job cannot end twice
-or complete without having trained. The statuses and their messages are AWS's own (API reference,
-`DescribeTrainingJob` and `SecondaryStatusTransition`).
+A job's life is a list of secondary statuses, as `DescribeTrainingJob` reports them. Which may
+follow which is the table `TRANSITIONS`; anything else raises `IllegalTransition`, so a job cannot
+end twice or complete without having trained. The statuses and their messages are AWS's own (API
+reference, `DescribeTrainingJob` and `SecondaryStatusTransition`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+FINAL = frozenset({"Completed", "Failed", "Stopped", "MaxRuntimeExceeded"})
+
 # Secondary status -> (the primary status it belongs to, what may come next).
 TRANSITIONS: dict[str, tuple[str, frozenset[str]]] = {
     "Starting": ("InProgress", frozenset({"Downloading", "Stopping", "Failed"})),
     "Downloading": ("InProgress", frozenset({"Training", "Stopping", "Failed"})),
     "Training": ("InProgress", frozenset({"Uploading", "Stopping", "Failed"})),
     "Stopping": ("Stopping", frozenset({"Uploading", "Stopped", "Failed"})),
-    "Uploading": ("InProgress", frozenset({"Completed", "Failed", "Stopped", "MaxRuntimeExceeded"})),
+    "Uploading": ("InProgress", FINAL),
     "Completed": ("Completed", frozenset()),
     "Failed": ("Failed", frozenset()),
     "Stopped": ("Stopped", frozenset()),
     "MaxRuntimeExceeded": ("Stopped", frozenset()),
 }
 FIRST_STATUS = "Starting"
-FINAL = frozenset(status for status, (_, following) in TRANSITIONS.items() if not following)
 
 # AWS's own words, as recorded in the outputs of real jobs.
 MESSAGES = {
@@ -61,7 +62,7 @@ def now() -> datetime:
 
 @dataclass
 class Job:
-    """One training job. `request` is the CreateTrainingJob request as it came, already validated."""
+    """One training job. `request` is its CreateTrainingJob request, already validated."""
 
     name: str
     arn: str

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import regex
-
 from botocore.model import Shape
 
 

@@ -1,0 +1,25 @@
+"""What all tests share: the scripts on the path, no way to the network, a stub AWS."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_socket
+
+from tests.stub_aws.aws import StubAWS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+
+def pytest_runtest_setup() -> None:
+    """Every test may open connections on this machine and to nowhere else."""
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def stub_aws() -> Iterator[StubAWS]:
+    """One stub AWS account for the whole run; tests keep apart by names of their own."""
+    with StubAWS() as stub:
+        yield stub
