@@ -53,7 +53,8 @@ class Cost:
     def __str__(self) -> str:
         machines = f"{self.count} x {self.price.item}"
         rate = f"${self.price.usd:g} per {self.price.unit}, {self.price.region}, {self.price.as_of}"
-        return f"${self.usd:.4f} = {self.seconds:g} s x {machines} ({rate})"
+        digits = 4 if self.usd >= 0.001 else 6
+        return f"${self.usd:.{digits}f} = {self.seconds:g} s x {machines} ({rate})"
 
 
 #: Storage in the bucket, first tier. S3 bills GB as 2**30 bytes, by the hour, over the month.

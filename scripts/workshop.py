@@ -36,6 +36,17 @@ NOTEBOOK_METADATA = Path("/opt/ml/metadata/resource-metadata.json")
 # boto3 cuts a file of this size and more into parts of this size; the ETag then is no plain MD5.
 PART_BYTES = 8 * 2**20
 
+# Notices of the two SDKs about settings that they found or passed over. They would stand in nearly
+# every lesson's output. A level that is set before the SDKs are loaded stays.
+for _name in (
+    "botocore.configprovider",
+    "botocore.credentials",
+    "sagemaker.config",
+    "sagemaker.image_uris",
+    "sagemaker.telemetry",  # printed even by those who opted out; lesson 01 tells of it
+):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
 
 class WorkshopError(RuntimeError):
     """Something a lesson needs is not there; the message says the cause and the remedy."""
@@ -81,8 +92,6 @@ def session() -> sagemaker.Session:
     import sagemaker
     from botocore.exceptions import NoCredentialsError
 
-    # The SDK greets each session with the paths of config files that are not there.
-    logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
     boto = boto3.Session()
     if boto.region_name is None:
         raise WorkshopError(

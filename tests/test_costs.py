@@ -71,6 +71,10 @@ def test_a_cost_shows_how_it_was_computed_and_of_when_its_price_is():
         assert part in text
 
 
+def test_a_very_small_cost_is_not_shown_as_nothing():
+    assert str(costs.upper_bound("ml.m5.large", 1, max_run_s=1)).startswith("$0.000032 = 1 s")
+
+
 def test_storage_price_is_per_gib_and_month():
     assert costs.storage_per_month(2**30) == pytest.approx(0.023)
     assert costs.storage_per_month(0) == 0
