@@ -25,8 +25,9 @@ help: ## list these commands
 env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
 
+# `-m jupyterlab`, not the script `jupyter-lab`, which would not survive a move of this folder.
 workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine
-	@$(ON_STUB) jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
+	@$(ON_STUB) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--KernelManager.transport_encryption=auto $(JUPYTER_ARGS)
