@@ -117,8 +117,8 @@ def read(source: str | Path | BinaryIO, columns: tuple[str, ...] = COLUMNS) -> p
 def data_files(source: str | Path) -> list[Path]:
     """The data files that ``read`` takes from this file or folder, in the order it takes them.
 
-    Hidden files, names that start with an underscore, and SageMaker's ``<channel>-manifest`` are no
-    data. Raises DataError if there is nothing to read.
+    Whatever does not end in .csv or .parquet (SageMaker's ``<channel>-manifest``, a README) is no
+    data, nor are names that start with a dot or an underscore. Raises DataError if there is none.
     """
     if "://" in str(source):
         raise DataError(
@@ -139,9 +139,7 @@ def data_files(source: str | Path) -> list[Path]:
 
 
 def _set_aside(relative: Path) -> bool:
-    return relative.name.endswith("-manifest") or any(
-        part.startswith((".", "_")) for part in relative.parts
-    )
+    return any(part.startswith((".", "_")) for part in relative.parts)
 
 
 def _name_of(stream: BinaryIO) -> str:
@@ -213,17 +211,16 @@ def _read_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.Data
 
 def _header(stream: BinaryIO, where: str) -> list[str]:
     """The names in the first line of a CSV file; the stream stands at its beginning again."""
+    line = stream.readline(1_000_000)
+    stream.seek(0)
     try:
-        line = stream.readline(1_000_000).decode("utf-8-sig")
-        stream.seek(0)
-        names = next(csv.reader([line]), [])
-    except UnicodeDecodeError as error:
+        if b"\0" in line:
+            raise UnicodeError("a zero byte")
+        return next(csv.reader([line.decode("utf-8-sig")]), [])
+    except UnicodeError as error:
         raise DataError(f"{where}: expected CSV text in UTF-8, found other bytes") from error
     except csv.Error as error:
         raise DataError(f"{where}: the first line is not a CSV header ({error})") from error
-    if "\0" in line:
-        raise DataError(f"{where}: expected CSV text in UTF-8, found other bytes")
-    return names
 
 
 def _arrow_csv(stream: BinaryIO, columns: tuple[str, ...]) -> pd.DataFrame | None:

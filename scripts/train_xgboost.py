@@ -67,7 +67,7 @@ BOOSTER_PARAMETERS = (
 )
 # Threads wait for each other after every feature of every level: on few rows they cost more than
 # they bring, on a busy machine far more. The model is the same for any number of them.
-ROWS_PER_THREAD = 10_000
+ROWS_PER_THREAD = 50_000
 
 FIXED_PARAMETERS = {
     "objective": "binary:logistic",

@@ -143,6 +143,22 @@ def test_harmless_variants_give_the_same_features(text, good, tmp_path, reader):
     )
 
 
+def test_good_files_are_read_the_fast_way(tmp_path, monkeypatch):
+    """Also where a line end in a name falls on the border of Arrow's blocks of a megabyte."""
+
+    def slow(*_):
+        raise AssertionError("read by the slow reader")
+
+    monkeypatch.setattr(titanic, "_plain_csv", slow)
+    for name in ("titanic_train.csv", "titanic_test.csv"):
+        assert len(titanic.read(DATA / name))
+    long = tmp_path / "long.csv"
+    line = LINES[0].replace("Ashdown, ", "Ash\ndown,\n" * 20)
+    long.write_text(csv(*[line] * 10_000))
+    assert long.stat().st_size > 2 * 2**20
+    assert len(titanic.read(long)) == 10_000
+
+
 def test_order_of_columns_and_extra_ones_do_not_matter(good, tmp_path, reader):
     frame = titanic.read(good)
     shuffled = frame[list(reversed(titanic.COLUMNS))].assign(Boat=[1, 2, 3, 4, 5])
