@@ -97,7 +97,7 @@ class Executor:
         if job.stop_requested:
             return self._stopped(job)
         self._store.advance(job, "Starting", "Preparing the instances for training")
-        find_image(job)
+        image = find_image(job)
         hosts = [f"algo-{number}" for number in range(1, job.instance_count + 1)]
         layouts = [Layout(folder / host) for host in hosts]
         for host, layout in zip(hosts, layouts, strict=True):
@@ -108,7 +108,7 @@ class Executor:
         if job.stop_requested:
             return self._stopped(job)
         self._store.advance(job, "Training")
-        outcome = self._run_hosts(job, hosts, layouts)
+        outcome = self._run_hosts(job, image, hosts, layouts)
         self._store.advance(job, "Uploading")
         upload_artifacts(s3, job, layouts, folder)
         return outcome
@@ -117,9 +117,11 @@ class Executor:
         self._store.advance(job, "Stopping")
         return Outcome("Stopped")
 
-    def _run_hosts(self, job: Job, hosts: list[str], layouts: list[Layout]) -> Outcome:
+    def _run_hosts(
+        self, job: Job, image: images.Image, hosts: list[str], layouts: list[Layout]
+    ) -> Outcome:
         addresses = loopback_addresses(hosts, next(self._serial))
-        environment = self._environment(job)
+        environment = self._environment(job, image)
         instances: list[Instance] = []
         try:
             for host, layout in zip(hosts, layouts, strict=True):
@@ -174,13 +176,14 @@ class Executor:
             aws_session_token=credentials["AWS_SESSION_TOKEN"],
         )
 
-    def _environment(self, job: Job) -> dict[str, str]:
-        """The variables that the platform sets in any container, then the request's own."""
+    def _environment(self, job: Job, image: images.Image) -> dict[str, str]:
+        """What the platform and the image set in a container, then the request's own variables."""
         return {
             "AWS_REGION": self._region,
             "AWS_DEFAULT_REGION": self._region,
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "SAGEMAKER_TRAINING_MODULE": image.training_module,
             "TRAINING_JOB_NAME": job.name,
             "TRAINING_JOB_ARN": job.arn,
             **role_credentials(job),

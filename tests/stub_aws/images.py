@@ -3,7 +3,7 @@
 A real job runs inside the image that `AlgorithmSpecification.TrainingImage` names. The stub has no
 images: an entry here says which framework stands in for it and how its container would start the
 learner's script. Everything that `sagemaker-training` does (the toolkit inside AWS's images) is
-then done by that very toolkit.
+then done by that very toolkit; what an image adds to it is a module in `containers/`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ from importlib.metadata import PackageNotFoundError, version
 
 @dataclass(frozen=True)
 class Image:
-    """A family of training images. `package` is the distribution that stands in for it here."""
+    """A family of training images.
+
+    Attributes:
+        repository: Its name in the registry, e.g. `sagemaker-xgboost`.
+        package: The distribution that stands in for it here.
+        framework: What people call it.
+        training_module: What the toolkit calls to train (`SAGEMAKER_TRAINING_MODULE` in the image).
+    """
 
     repository: str
-    package: str | None
+    package: str
     framework: str
+    training_module: str
 
     @property
     def installed(self) -> str | None:
         """The version of the framework here, or None when it is not installed."""
         try:
-            return version(self.package) if self.package else None
+            return version(self.package)
         except PackageNotFoundError:
             return None
 
@@ -32,9 +40,9 @@ class Image:
 IMAGES = {
     image.repository: image
     for image in (
-        Image("sagemaker-xgboost", "xgboost", "XGBoost"),
-        Image("sagemaker-scikit-learn", "scikit-learn", "scikit-learn"),
-        Image("pytorch-training", "torch", "PyTorch"),
+        Image("sagemaker-xgboost", "xgboost", "XGBoost", "xgboost_container:main"),
+        Image("sagemaker-scikit-learn", "scikit-learn", "scikit-learn", "sklearn_container:main"),
+        Image("pytorch-training", "torch", "PyTorch", "pytorch_container:main"),
     )
 }
 

@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# What the images add to the toolkit, and where a host with namespaces finds it.
+CONTAINERS = Path(__file__).with_name("containers")
+CONTAINERS_INSIDE = "/opt/containers"
 HOST_PROGRAM = Path(__file__).with_name("host.py")
 REPOSITORY = Path(__file__).resolve().parents[2]
 UNSHARE = [
@@ -169,7 +172,7 @@ def _specification(
         "hosts_file": str(hosts_file),
         "kept": _kept(),
         "covered": [str(path) for path in ("/opt", "/tmp", home, REPOSITORY)],
-        "binds": {"/opt/ml": str(layout.ml)},
+        "binds": {"/opt/ml": str(layout.ml), CONTAINERS_INSIDE: str(CONTAINERS)},
         "command": TOOLKIT,
         "environment": _environment(layout, host, environment, isolated),
         "working_directory": "/" if isolated else str(layout.root),
@@ -192,6 +195,7 @@ def _environment(
         "HOME": str(Path.home()),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": CONTAINERS_INSIDE,
         "CURRENT_HOST": host,
         **environment,
     }
@@ -203,5 +207,5 @@ def _environment(
         "HOME": str(layout.root / "home"),
         "TMPDIR": str(layout.root / "tmp"),
         "PIP_TARGET": str(layout.root / "packages"),
-        "PYTHONPATH": str(layout.root / "packages"),
+        "PYTHONPATH": os.pathsep.join([str(layout.root / "packages"), str(CONTAINERS)]),
     }
