@@ -223,10 +223,10 @@ def _strain_alone(person: Passenger) -> float:
 
 def _strain(ticket: Ticket) -> float:
     people = ticket.people
-    strain = sum(map(_strain_alone, people))
     if len(people) == 1:
-        return strain
-    return strain + IMPOSSIBLE * (len({p.port for p in people}) - 1) + _strain_between(people)
+        return _strain_alone(people[0])
+    strain = sum(map(_strain_alone, people)) + _strain_between(people)
+    return strain + IMPOSSIBLE * (len({p.port for p in people}) - 1)
 
 
 def _strain_between(people: list[Passenger]) -> float:
@@ -241,8 +241,9 @@ def _strain_between(people: list[Passenger]) -> float:
             strain += IMPOSSIBLE if gap < GENERATION else max(0.0, gap - most)
     brood = children or [p for p in people if p.role == "sibling"]
     if len(brood) > 1:
-        ages = [p.age for p in brood]
-        strain += max(0.0, max(ages) - min(ages) - 16) / 2
+        ages = sorted(p.age for p in brood)
+        strain += max(0.0, ages[-1] - ages[0] - 16) / 2
+        strain += 2.0 * sum(after - before < 0.9 for before, after in pairwise(ages))  # twins
     if wife := next((p for p in people if p.spouse and p.sex == "female"), None):
         strain += max(0.0, abs(wife.spouse.age - wife.age - 3) - 5) / 4
     return strain
