@@ -34,22 +34,24 @@
 # ## What is going to happen
 #
 # ```
-#     this notebook               S3 bucket             training instance
-#  ┌─────────────────┐      ┌─────────────────┐      ┌──────────────────────┐
-#  │ scripts/        │ ─1─▶ │ sourcedir.tar.gz│ ─3─▶ │ /opt/ml/code         │
-#  │ data/           │ ─1─▶ │ data/train/     │ ─3─▶ │ /opt/ml/input/data/… │
-#  │                 │      └─────────────────┘      │                      │
-#  │ fit()           │ ─2─▶   SageMaker        ─3─▶  │ 4  train_xgboost.py  │
-#  │ log, metrics    │ ◀─4─   CloudWatch       ◀─4─  │    prints            │
-#  │                 │      ┌─────────────────┐      │                      │
-#  │ model           │ ◀─6─ │ model.tar.gz    │ ◀─5─ │ /opt/ml/model        │
-#  └─────────────────┘      └─────────────────┘      └──────────────────────┘
+#     this notebook                S3 bucket               training instance
+#  ┌─────────────────┐      ┌───────────────────┐      ┌──────────────────────┐
+#  │ scripts/        │ ─1─> │ sourcedir.tar.gz  │ ─3─> │ /opt/ml/code         │
+#  │ data/           │ ─1─> │ data/train/       │ ─3─> │ /opt/ml/input/data   │
+#  │                 │      └───────────────────┘      │                      │
+#  │ fit()           │ ─2─>       SageMaker       ─3─> │ 4  train_xgboost.py  │
+#  │ log, metrics    │ <─4─       CloudWatch      <─4─ │    prints            │
+#  │                 │      ┌───────────────────┐      │                      │
+#  │ model           │ <─6─ │ model.tar.gz      │ <─5─ │ /opt/ml/model        │
+#  └─────────────────┘      └───────────────────┘      └──────────────────────┘
 # ```
 #
-# 1. Data and code go to S3. 2. You ask for a job. 3. SageMaker starts a
-# machine and copies everything onto it. 4. The script runs, and what it
-# prints becomes the log. 5. What it left in `/opt/ml/model` goes to S3, and
-# the machine is gone. 6. You fetch the model.
+# 1. Code and data go to S3.
+# 2. You ask for a job.
+# 3. SageMaker starts a machine and copies code and data onto it.
+# 4. The script runs, and what it prints becomes the log.
+# 5. What it left in `/opt/ml/model` goes to S3, and the machine is gone.
+# 6. You fetch the model.
 #
 # Notebook and instance never touch each other. All that passes between them
 # passes through S3, which is why a job goes on when you close the notebook.
@@ -247,6 +249,15 @@ jobs.table(description).T
 # %% [markdown]
 # `Completed` means one thing only: the script ended with exit code 0. Whether
 # the model is any good, the metrics must tell.
+#
+# With an account you can look at the same job in the AWS console. This is the
+# address of its page:
+
+# %%
+print(jobs.console_link(description))
+
+# %% [markdown]
+# Settings, metrics and a link to the log are there, a little later than here.
 #
 # ## Where did the time go?
 #
