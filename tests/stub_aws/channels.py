@@ -1,11 +1,13 @@
 """Brings a job's input channels from S3 to a host's `/opt/ml/input/data`, with the job's rights.
 
-File mode only. `S3DataDistributionType` is obeyed: every host gets all objects (FullyReplicated) or
-every n-th of them in the order of their keys (ShardedByS3Key); an object is never split.
+`S3DataDistributionType` is obeyed: every host gets all objects (FullyReplicated) or every n-th of
+them in the order of their keys (ShardedByS3Key); an object is never split. FastFile mode has the
+same files at the same path, read-only, and downloads them first instead of on demand.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,34 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from .store import Job
+
 
 class ChannelError(Exception):
     """A channel cannot be filled; the message is what SageMaker would give as FailureReason."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One entry of a request's `InputDataConfig`, with its defaults filled in."""
+
+    name: str
+    uri: str
+    mode: str  # File, FastFile or Pipe
+    data_type: str  # S3Prefix or ManifestFile
+    distribution: str  # FullyReplicated or ShardedByS3Key
+    compression: str  # None or Gzip
+    record_wrapper: str
+    content_type: str | None
+
+    def description(self) -> dict[str, str]:
+        """Its entry in `inputdataconfig.json`."""
+        described = {
+            "TrainingInputMode": self.mode,
+            "S3DistributionType": self.distribution,
+            "RecordWrapperType": self.record_wrapper,
+        }
+        return described | ({"ContentType": self.content_type} if self.content_type else {})
 
 
 @dataclass(frozen=True)
@@ -25,6 +52,30 @@ class S3Object:
     bucket: str
     key: str
     name: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def channels_of(job: Job) -> list[Channel]:
+    """The channels of a job."""
+    default_mode = job.request["AlgorithmSpecification"]["TrainingInputMode"]
+    return [
+        Channel(
+            name=entry["ChannelName"],
+            uri=entry["DataSource"]["S3DataSource"]["S3Uri"],
+            mode=entry.get("InputMode", default_mode),
+            data_type=entry["DataSource"]["S3DataSource"].get("S3DataType", "S3Prefix"),
+            distribution=entry["DataSource"]["S3DataSource"].get(
+                "S3DataDistributionType", "FullyReplicated"
+            ),
+            compression=entry.get("CompressionType", "None"),
+            record_wrapper=entry.get("RecordWrapperType", "None"),
+            content_type=entry.get("ContentType"),
+        )
+        for entry in job.request.get("InputDataConfig", [])
+    ]
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -36,13 +87,16 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def list_objects(s3: Any, uri: str) -> list[S3Object]:
-    """The objects whose keys begin with the prefix of `uri`, in the order of their keys.
+def list_objects(s3: Any, channel: Channel) -> list[S3Object]:
+    """The objects of a channel, in the order of their keys.
 
     Raises:
+        ChannelError: A manifest that is none.
         botocore.exceptions.ClientError: No such bucket, or no right to list it.
     """
-    bucket, prefix = parse_s3_uri(uri)
+    bucket, prefix = parse_s3_uri(channel.uri)
+    if channel.data_type == "ManifestFile":
+        return _read_manifest(s3, bucket, prefix)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
     # A key that ends in a slash is a folder's marker, as the S3 console makes them.
@@ -62,39 +116,61 @@ def local_name(key: str, prefix: str) -> str:
     return key.removeprefix(folder)
 
 
-def share(objects: list[S3Object], source: dict[str, Any], host: int, hosts: int) -> list[S3Object]:
+def _read_manifest(s3: Any, bucket: str, key: str) -> list[S3Object]:
+    """The objects of `[{"prefix": "s3://bucket/folder/"}, "name", ...]` (API, S3DataSource)."""
+    text = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        first, *names = json.loads(text)
+        target, prefix = parse_s3_uri(first["prefix"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ChannelError(
+            f"ClientError: Data download failed:Invalid manifest s3://{bucket}/{key}: "
+            'expected [{"prefix": "s3://bucket/folder/"}, "name", ...]'
+        ) from error
+    return sorted(
+        (S3Object(target, prefix + name, name) for name in names), key=lambda item: item.key
+    )
+
+
+def share(objects: list[S3Object], channel: Channel, host: int, hosts: int) -> list[S3Object]:
     """The objects that host number `host` (from 0) of `hosts` gets."""
-    if source.get("S3DataDistributionType") == "ShardedByS3Key":
-        return objects[host::hosts]
-    return objects
+    return objects[host::hosts] if channel.distribution == "ShardedByS3Key" else objects
 
 
-def download(s3: Any, objects: list[S3Object], folder: Path) -> None:
-    """Write the objects below `folder`.
+def download(s3: Any, channel: Channel, objects: list[S3Object], folder: Path) -> None:
+    """Write the objects below `folder`, and the list of them beside it.
 
     Raises:
         ChannelError: An object cannot be read, or its key is no safe file name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for item in objects:
-        uri = f"s3://{item.bucket}/{item.key}"
-        parts = item.name.split("/")
-        for bad, shown in (("", "//"), (".", "."), ("..", "..")):
-            if bad in parts:
-                raise ChannelError(
-                    "ClientError: Data download failed:Failed to download data. "
-                    f"S3 key: {uri} has an illegal char sub-sequence '{shown}' in it"
-                )
-        path = folder.joinpath(*parts)
+        check_name(item)
+        path = folder / item.name
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             s3.download_file(item.bucket, item.key, str(path))
         except ClientError as error:
-            raise ChannelError(_unreadable(uri, error)) from error
+            raise unreadable(item, error) from error
+    manifest = [{"prefix": channel.uri}, *(item.name for item in objects)]
+    folder.with_name(f"{channel.name}-manifest").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _unreadable(uri: str, error: ClientError) -> str:
+def check_name(item: S3Object) -> None:
+    """Raises ChannelError when a key would leave its folder, or be no file name at all."""
+    for bad, shown in (("", "//"), (".", "."), ("..", "..")):
+        if bad in item.name.split("/"):
+            raise ChannelError(
+                "ClientError: Data download failed:Failed to download data. "
+                f"S3 key: {item.uri} has an illegal char sub-sequence '{shown}' in it"
+            )
+
+
+def unreadable(item: S3Object, error: ClientError) -> ChannelError:
+    """What SageMaker says of an object that it cannot get."""
     code = error.response["Error"]["Code"]
     if code in ("403", "AccessDenied"):
         code = "AccessDenied: Access Denied"
-    return f"ClientError: Data download failed:Unable to download object {uri} ({code})"
+    return ChannelError(
+        f"ClientError: Data download failed:Unable to download object {item.uri} ({code})"
+    )

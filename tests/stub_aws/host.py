@@ -11,9 +11,12 @@ is used and nothing of this package imported, so that it starts in milliseconds.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -89,6 +92,9 @@ def enter_namespace(spec: dict) -> None:
     root = Path(spec["root"])
     for number, kept in enumerate(spec["kept"]):
         protect(Path(kept), root / "written" / str(number))
+    share_cores(spec["cores"], spec["cores_file"])
+    if spec["offline"]:
+        raise_loopback()
     mount("--bind", spec["hosts_file"], "/etc/hosts")
     subprocess.run(["hostname", spec["hostname"]], check=True)
     covered: list[Path] = []
@@ -97,6 +103,54 @@ def enter_namespace(spec: dict) -> None:
         if path.is_dir() and not any(path.is_relative_to(other) for other in covered):
             hide(path, root / "covers" / path.name, spec["kept"], spec["binds"])
             covered.append(path)
+    for path in spec["read_only"]:
+        make_read_only(path)
+    if spec["appearing"]:
+        change_root(spec["appearing"])
+
+
+def share_cores(cores: list[int], listed: str) -> None:
+    """Keep the host to its cores, and let what counts them (os.cpu_count) see no others."""
+    if len(cores) < len(os.sched_getaffinity(0)):
+        os.sched_setaffinity(0, cores)
+        mount("--bind", listed, "/sys/devices/system/cpu/online")
+
+
+def raise_loopback() -> None:
+    """A new network namespace has a loopback device that is down: set IFF_UP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+        fcntl.ioctl(device, 0x8914, struct.pack("16sh", b"lo", 0x41))  # SIOCSIFFLAGS, UP | RUNNING
+
+
+def make_read_only(path: str) -> None:
+    """A remount must keep the flags that the mount has: a user namespace may not clear them."""
+    mount("--bind", path, path)
+    flags = os.statvfs(path).f_flag
+    names = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
+    names |= {"noatime": os.ST_NOATIME, "nodiratime": os.ST_NODIRATIME}
+    kept = [name for name, flag in names.items() if flags & flag]
+    mount("-o", ",".join(["remount", "bind", "ro", *kept]), path)
+
+
+def change_root(appearing: dict[str, str]) -> None:
+    """Let folders appear where the real root has none and we may make none, such as `/state`."""
+    new = Path("/mnt")
+    sources = {target: os.open(source, os.O_PATH) for target, source in appearing.items()}
+    mount("-t", "tmpfs", "tmpfs", str(new))
+    for entry in Path("/").iterdir():
+        twin = new / entry.name
+        if entry.is_symlink():
+            twin.symlink_to(entry.readlink())
+        elif entry.is_dir() and entry != new:
+            twin.mkdir()
+            mount("--rbind", str(entry), str(twin))
+    for target, source in sources.items():
+        point = new / target.lstrip("/")
+        point.mkdir(parents=True, exist_ok=True)
+        mount("--bind", f"/proc/{os.getpid()}/fd/{source}", str(point))
+        os.close(source)
+    os.chroot(new)
+    os.chdir("/")
 
 
 def protect(path: Path, scratch: Path) -> None:

@@ -18,9 +18,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .proxy import sts_hosts
 
 # What the images add to the toolkit, and where a host with namespaces finds it.
 CONTAINERS = Path(__file__).with_name("containers")
@@ -43,6 +45,7 @@ class Layout:
     """The folders of one host below `root`, named for what the container sees there."""
 
     root: Path
+    read_only: list[str] = field(default_factory=list)
 
     @property
     def ml(self) -> Path:
@@ -57,11 +60,21 @@ class Layout:
         return self.ml / "output" / "data"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.ml / "checkpoints"
+
+    @property
     def failure_file(self) -> Path:
         return self.ml / "output" / "failure"
 
     def channel(self, name: str) -> Path:
         return self.ml / "input" / "data" / name
+
+    def make_read_only(self, channel: str) -> None:
+        """Let no process of the host write to a channel."""
+        self.read_only.append(f"/opt/ml/input/data/{channel}")
+        for path in self.channel(channel).rglob("*"):
+            path.chmod(0o555 if path.is_dir() else 0o444)
 
     def make(self, configuration: dict[str, Any]) -> None:
         """Create the folders and `input/config/<name>.json` for each entry of `configuration`."""
@@ -74,31 +87,71 @@ class Layout:
             (config / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class HostRequest:
+    """What one host of a job shall be.
+
+    Attributes:
+        name: `algo-1` for the first.
+        addresses: Host name -> IP address, for all hosts of the job.
+        environment: The container's variables, but for those that this machine needs.
+        cores: The numbers of the processor cores that it may use.
+        command: What the container runs; the training toolkit unless the job names another.
+        checkpoint_path: Where in the container the checkpoints are.
+        offline: Whether it has no network but itself.
+    """
+
+    layout: Layout
+    name: str
+    addresses: dict[str, str]
+    environment: dict[str, str]
+    cores: list[int]
+    command: list[str]
+    checkpoint_path: str
+    offline: bool = False
+
+    def specification(self, isolated: bool) -> dict[str, Any]:
+        """What `host.py` needs to know."""
+        binds = {"/opt/ml": str(self.layout.ml), CONTAINERS_INSIDE: str(CONTAINERS)}
+        apart = not Path(self.checkpoint_path).is_relative_to("/opt/ml")
+        return {
+            "namespace": isolated,
+            "offline": self.offline,
+            "root": str(self.layout.root),
+            "hostname": self.name,
+            "hosts_file": _write(self.layout.root / "hosts", self._hosts_lines()),
+            "cores": self.cores,
+            "cores_file": _write(self.layout.root / "cores", [",".join(map(str, self.cores))]),
+            "kept": _kept(),
+            "covered": ["/opt", "/tmp", str(Path.home()), str(REPOSITORY)],
+            "binds": binds,
+            "appearing": {self.checkpoint_path: str(self.layout.checkpoints)} if apart else {},
+            "read_only": self.layout.read_only,
+            "command": self.command,
+            "environment": _environment(self, isolated),
+            "working_directory": "/" if isolated else str(self.layout.root),
+        }
+
+    def _hosts_lines(self) -> list[str]:
+        # The names of STS lead nowhere, so that no call of a script can reach the real AWS.
+        nowhere = [f"127.255.255.254 {name}" for name in sts_hosts()]
+        own = [f"{address} {name}" for name, address in self.addresses.items()]
+        return ["127.0.0.1 localhost", *own, *nowhere]
+
+
 class Instance:
     """A running host. `on_line` is called with each line that its processes print."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        host: str,
-        addresses: dict[str, str],
-        environment: dict[str, str],
-        on_line: Callable[[str], None],
-    ) -> None:
+    def __init__(self, request: HostRequest, on_line: Callable[[str], None]) -> None:
         isolated = namespaces_available()
-        specification = layout.root / "host.json"
-        specification.write_text(
-            json.dumps(_specification(layout, host, addresses, environment, isolated)),
-            encoding="utf-8",
-        )
         self._on_line = on_line
         if not isolated:
             on_line(
                 "stub AWS: this machine gives jobs no namespaces of their own, so /opt/ml is not "
-                f"there; SAGEMAKER_BASE_DIR is {layout.ml}"
+                f"there; SAGEMAKER_BASE_DIR is {request.layout.ml}"
             )
         self._process = subprocess.Popen(
-            [*(UNSHARE if isolated else []), *SUPERVISOR, str(specification)],
+            supervisor_command(request, isolated),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -135,6 +188,14 @@ class Instance:
         self._process.stdout.close()
 
 
+def supervisor_command(request: HostRequest, isolated: bool) -> list[str]:
+    """The command line that starts a host."""
+    specification = request.layout.root / "host.json"
+    specification.write_text(json.dumps(request.specification(isolated)), encoding="utf-8")
+    unshare = [*UNSHARE, *(["--net"] if request.offline else [])] if isolated else []
+    return [*unshare, *SUPERVISOR, str(specification)]
+
+
 @functools.cache
 def namespaces_available() -> bool:
     """Whether this machine lets us give each host namespaces of its own. Found out by trying."""
@@ -143,40 +204,31 @@ def namespaces_available() -> bool:
     with tempfile.TemporaryDirectory(prefix="stub-aws-probe-") as folder:
         layout = Layout(Path(folder))
         layout.make({})
-        probe = _specification(layout, "algo-1", {"algo-1": "127.0.0.2"}, {}, isolated=True)
-        specification = layout.root / "host.json"
-        specification.write_text(json.dumps(probe | {"command": ["true"]}), encoding="utf-8")
-        command = [*UNSHARE, *SUPERVISOR, str(specification)]
-        # A lifeline that stays open: at its end the supervisor would kill its command.
+        request = HostRequest(
+            layout, "algo-1", {"algo-1": "127.0.0.2"}, {}, cores_of(0, 1), ["true"], "/opt/ml"
+        )
+        # Its lifeline stays open: at its end the supervisor would kill its command.
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            supervisor_command(request, isolated=True),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         ) as process:
             return process.wait() == 0
 
 
-def _specification(
-    layout: Layout,
-    host: str,
-    addresses: dict[str, str],
-    environment: dict[str, str],
-    isolated: bool,
-) -> dict[str, Any]:
-    hosts_file = layout.root / "hosts"
-    lines = ["127.0.0.1 localhost", *(f"{ip} {name}" for name, ip in addresses.items())]
-    hosts_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    home = Path.home()
-    return {
-        "namespace": isolated,
-        "root": str(layout.root),
-        "hostname": host,
-        "hosts_file": str(hosts_file),
-        "kept": _kept(),
-        "covered": [str(path) for path in ("/opt", "/tmp", home, REPOSITORY)],
-        "binds": {"/opt/ml": str(layout.ml), CONTAINERS_INSIDE: str(CONTAINERS)},
-        "command": TOOLKIT,
-        "environment": _environment(layout, host, environment, isolated),
-        "working_directory": "/" if isolated else str(layout.root),
-    }
+def cores_of(host: int, hosts: int) -> list[int]:
+    """The share of this machine's cores that host number `host` (from 0) of `hosts` gets."""
+    if not hasattr(os, "sched_getaffinity"):  # macOS
+        return list(range(os.cpu_count() or 1))
+    cores = sorted(os.sched_getaffinity(0))
+    share = len(cores) // hosts
+    return cores[host * share : (host + 1) * share] if share else [cores[host % len(cores)]]
+
+
+def _write(path: Path, lines: list[str]) -> str:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
 
 
 def _kept() -> list[str]:
@@ -186,21 +238,21 @@ def _kept() -> list[str]:
     return sorted({*prefixes, sys.prefix} - {"/", "/usr", "/usr/local"})
 
 
-def _environment(
-    layout: Layout, host: str, environment: dict[str, str], isolated: bool
-) -> dict[str, str]:
-    """The container's environment: AWS's part of it, and where this machine keeps its tools."""
+def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
+    """The container's environment: AWS's part of it, and what this machine needs."""
     own = {
+        **_way_to_packages(),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "HOME": str(Path.home()),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": CONTAINERS_INSIDE,
-        "CURRENT_HOST": host,
-        **environment,
+        "CURRENT_HOST": request.name,
+        **request.environment,
     }
     if isolated:
         return own
+    layout = request.layout
     return own | {
         "SAGEMAKER_BASE_DIR": str(layout.ml),
         "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then does not wait for algo-1 to resolve
@@ -209,3 +261,15 @@ def _environment(
         "PIP_TARGET": str(layout.root / "packages"),
         "PYTHONPATH": os.pathsep.join([str(layout.root / "packages"), str(CONTAINERS)]),
     }
+
+
+def _way_to_packages() -> dict[str, str]:
+    """How this machine reaches its package index, for a job's `requirements.txt`."""
+    passed = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY"}
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() in passed or name.startswith("PIP_")
+    }
+    direct = ",".join(filter(None, ["127.0.0.1", "localhost", os.environ.get("NO_PROXY")]))
+    return found | {"NO_PROXY": direct, "no_proxy": direct}

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
@@ -21,10 +20,12 @@ from moto.core.utils import get_service_model
 from moto.iam.models import iam_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from . import channels
+from . import channels, spot
 from .authorization import ACCOUNT_ID
-from .executor import Executor, role_credentials
+from .executor import Executor
 from .instance import namespaces_available
+from .quotas import over_quota
+from .run import Platform, client
 from .store import FINAL, DuplicateName, Job, Store
 from .validation import validation_message
 
@@ -75,6 +76,7 @@ class TrainingProvider(SageMakerResponse):
     store: Store
     executor: Executor
     endpoint: str
+    quotas: dict[str, int]
 
     # ---- Dispatch ------------------------------------------------------------------------------
 
@@ -105,6 +107,7 @@ class TrainingProvider(SageMakerResponse):
     def create_training_job(self) -> ActionResult:
         request = self.request_body
         request["StoppingCondition"].setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
+        check_spot(request)
         check_supported(request)
         name = request["TrainingJobName"]
         job = Job(name, self._arn(name), request)
@@ -112,6 +115,12 @@ class TrainingProvider(SageMakerResponse):
             raise name_taken(job)
         self._check_role(request["RoleArn"])
         self._check_channels(job)
+        resources = request["ResourceConfig"]
+        excess = over_quota(
+            resources["InstanceType"], resources["InstanceCount"], self.store, self.quotas
+        )
+        if excess:
+            raise ServiceException("ResourceLimitExceeded", excess)
         try:
             self.store.add(job)
         except DuplicateName:
@@ -194,14 +203,14 @@ class TrainingProvider(SageMakerResponse):
 
     def _check_channels(self, job: Job) -> None:
         """SageMaker lists every channel, with the job's role, before it accepts the job."""
-        s3 = boto3.client(
-            "s3", region_name=self.region, endpoint_url=self.endpoint, **client_keys(job)
-        )
-        for channel in job.request.get("InputDataConfig", []):
-            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+        s3 = client("s3", job, Platform(self.store, self.endpoint, self.region))
+        for channel in channels.channels_of(job):
+            uri = channel.uri
             detail = ""
             try:
-                found = channels.list_objects(s3, uri)
+                found = channels.list_objects(s3, channel)
+            except channels.ChannelError:
+                continue  # a manifest that is none fails the job when its data is downloaded
             except ClientError as error:
                 found = []
                 detail = f" Error message from S3: {error.response['Error']['Message']}"
@@ -216,14 +225,12 @@ class TrainingProvider(SageMakerResponse):
                 )
 
 
-def bind(store: Store, executor: Executor, endpoint: str) -> type[TrainingProvider]:
+def bind(
+    store: Store, executor: Executor, endpoint: str, quotas: dict[str, int]
+) -> type[TrainingProvider]:
     """A provider class for one running stub (moto makes an instance for each request)."""
-    members = {"store": store, "executor": executor, "endpoint": endpoint}
+    members = {"store": store, "executor": executor, "endpoint": endpoint, "quotas": quotas}
     return type("BoundTrainingProvider", (TrainingProvider,), members)
-
-
-def client_keys(job: Job) -> dict[str, str]:
-    return {name.lower(): value for name, value in role_credentials(job).items()}
 
 
 def trusted_services(role: Any) -> set[str]:
@@ -251,6 +258,23 @@ def name_taken(job: Job) -> ServiceException:
     )
 
 
+def check_spot(request: dict[str, Any]) -> None:
+    """Raises ValidationException where the waiting time of a spot job is missing or too short."""
+    limits = request["StoppingCondition"]
+    wait = limits.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining"):
+        if wait is not None:
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. MaxWaitTimeInSeconds can only be specified when "
+                "EnableManagedSpotTraining is set to true"
+            )
+    elif wait is None or wait < limits["MaxRuntimeInSeconds"]:
+        raise invalid(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+            "MaxRuntimeInSeconds"
+        )
+
+
 def check_supported(request: dict[str, Any]) -> None:
     """Refuse by name what AWS can do and this stub cannot, rather than ignore it.
 
@@ -258,29 +282,28 @@ def check_supported(request: dict[str, Any]) -> None:
         NotInStub: The request asks for it.
     """
     specification = request["AlgorithmSpecification"]
-    mode = specification["TrainingInputMode"]
-    asked = {f"input mode {mode}": mode != "File"}
-    for channel in request.get("InputDataConfig", []):
-        mode = channel.get("InputMode", "File")
-        asked[f"input mode {mode}"] = mode != "File"
-        source = channel["DataSource"].get("S3DataSource", {})
-        asked["a channel that is not on S3"] = not source
-        kind = source.get("S3DataType", "S3Prefix")
-        asked[f"S3DataType {kind}"] = kind != "S3Prefix"
-    asked |= {
-        "managed spot training": request.get("EnableManagedSpotTraining", False),
-        "a container entrypoint": "ContainerEntrypoint" in specification,
+    alone = not namespaces_available()
+    asked = {
         "an algorithm by name": "AlgorithmName" in specification,
         "instance groups": "InstanceGroups" in request["ResourceConfig"],
         "several instances where hosts have no namespaces": (
-            request["ResourceConfig"].get("InstanceCount", 1) > 1 and not namespaces_available()
+            alone and request["ResourceConfig"].get("InstanceCount", 1) > 1
         ),
-        "network isolation": request.get("EnableNetworkIsolation", False),
-        "checkpoints in S3": "CheckpointConfig" in request,
+        "a checkpoint path of its own where hosts have no namespaces": (
+            alone and "LocalPath" in request.get("CheckpointConfig", {})
+        ),
     }
+    for channel in request.get("InputDataConfig", []):
+        source = channel["DataSource"].get("S3DataSource", {})
+        kind = source.get("S3DataType", "S3Prefix")
+        asked["a channel that is not on S3"] = not source
+        asked[f"S3DataType {kind}"] = kind not in ("S3Prefix", "ManifestFile")
+        wrapper = channel.get("RecordWrapperType", "None")
+        asked[f"RecordWrapperType {wrapper}"] = wrapper != "None"
+        asked["a shuffled channel"] = "ShuffleConfig" in channel
     for what, wanted in asked.items():
         if wanted:
-            raise NotInStub(f"The stub AWS cannot run a training job with {what} yet.")
+            raise NotInStub(f"The stub AWS cannot run a training job with {what}.")
 
 
 # ---- Answers -----------------------------------------------------------------------------------
@@ -329,9 +352,15 @@ def describe(job: Job) -> dict[str, Any]:
     }
     answer |= {name: value for name, value in measured.items() if value}
     if job.training_end_time:
-        elapsed = (job.training_end_time - job.training_start_time).total_seconds()
-        answer["TrainingTimeInSeconds"] = answer["BillableTimeInSeconds"] = max(1, round(elapsed))
+        answer["TrainingTimeInSeconds"] = max(1, round(job.training_seconds))
+        answer["BillableTimeInSeconds"] = billable_seconds(job)
     return answer
+
+
+def billable_seconds(job: Job) -> int:
+    """Seconds to pay for, of one instance. For a spot job reduced by an assumed price ratio."""
+    ratio = spot.PRICE_RATIO if job.request.get("EnableManagedSpotTraining") else 1
+    return max(1, round(job.training_seconds * ratio))
 
 
 def summary(job: Job) -> dict[str, Any]:

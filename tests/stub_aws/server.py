@@ -21,6 +21,8 @@ from werkzeug.serving import make_server
 from .authorization import Gate
 from .executor import Executor
 from .provider import bind
+from .quotas import QUOTAS
+from .run import Platform
 from .store import Store
 from .wsgi import Environ, WSGIApp, error_response
 
@@ -28,15 +30,15 @@ from .wsgi import Environ, WSGIApp, error_response
 class Server:
     """The stub's API on a free port of the loopback address, in threads of this process."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, quotas: dict[str, int] | None = None) -> None:
         self._http = make_server(
             "127.0.0.1", 0, app=_not_ready, threaded=True, request_handler=_QuietHandler
         )
         self.address: tuple[str, int] = ("127.0.0.1", self._http.server_port)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self.store = Store()
-        self.executor = Executor(self.store, self.url, region)
-        provider = bind(self.store, self.executor, self.url)
+        self.executor = Executor(Platform(self.store, self.url, region))
+        provider = bind(self.store, self.executor, self.url, quotas or QUOTAS)
         self._http.app = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))))
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()

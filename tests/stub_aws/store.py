@@ -15,19 +15,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-FINAL = frozenset({"Completed", "Failed", "Stopped", "MaxRuntimeExceeded"})
+FINAL = frozenset({"Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"})
+
+# In these the instances are there and billed (recorded: from the download to the upload's end).
+BILLED = frozenset({"Downloading", "Training", "Stopping", "Uploading"})
 
 # Secondary status -> (the primary status it belongs to, what may come next).
 TRANSITIONS: dict[str, tuple[str, frozenset[str]]] = {
     "Starting": ("InProgress", frozenset({"Downloading", "Stopping", "Failed"})),
     "Downloading": ("InProgress", frozenset({"Training", "Stopping", "Failed"})),
-    "Training": ("InProgress", frozenset({"Uploading", "Stopping", "Failed"})),
-    "Stopping": ("Stopping", frozenset({"Uploading", "Stopped", "Failed"})),
-    "Uploading": ("InProgress", FINAL),
+    "Training": ("InProgress", frozenset({"Uploading", "Interrupted", "Stopping", "Failed"})),
+    "Interrupted": ("InProgress", frozenset({"Starting", "Stopping", "Failed"})),
+    "Stopping": ("Stopping", frozenset({"Uploading", "Stopped", "MaxWaitTimeExceeded", "Failed"})),
+    "Uploading": ("InProgress", FINAL - {"MaxWaitTimeExceeded"}),
     "Completed": ("Completed", frozenset()),
     "Failed": ("Failed", frozenset()),
     "Stopped": ("Stopped", frozenset()),
     "MaxRuntimeExceeded": ("Stopped", frozenset()),
+    "MaxWaitTimeExceeded": ("Stopped", frozenset()),
 }
 FIRST_STATUS = "Starting"
 
@@ -40,9 +45,11 @@ MESSAGES = {
     "Uploading": "Uploading generated training model",
     "Completed": "Training job completed",
     "Failed": "Training job failed",
+    "Interrupted": ("The job stopped because the managed spot training instances were interrupted"),
     "Stopping": "Stopping the training job",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
 }
 
 
@@ -89,6 +96,15 @@ class Job:
         if self.stop_requested and self.secondary_status not in FINAL:
             return "Stopping"
         return TRANSITIONS[self.secondary_status][0]
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds spent on instances that had been provisioned: what AWS bills."""
+        return sum(
+            (entry["EndTime"] - entry["StartTime"]).total_seconds()
+            for entry in self.transitions
+            if entry["Status"] in BILLED and "EndTime" in entry
+        )
 
     @property
     def instance_count(self) -> int:

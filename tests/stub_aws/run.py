@@ -1,0 +1,342 @@
+"""One training job for real: data in, the entry point under SageMaker's contract, artifacts out.
+
+What decides is what happened: the exit codes of the hosts' processes, the failure file, the clock,
+the answers of S3. Data and artifacts move with the credentials of the job's own role, so a right
+that it lacks fails the job.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.sts.models import sts_backends
+
+from . import artifacts, channels, images, spot
+from .authorization import ACCOUNT_ID
+from .checkpoints import CheckpointSync
+from .configuration import checkpoint_path, configuration
+from .instance import TOOLKIT, HostRequest, Instance, Layout, cores_of, namespaces_available
+from .logs import LogStream
+from .pipes import PipeFeeder
+from .store import Job, Store
+
+GRACE_S = 120  # between SIGTERM and SIGKILL (API reference, StopTrainingJob)
+POLL_S = 0.02
+SHUT_DOWN = "InternalServerError: The stub AWS was shut down."
+
+
+class JobFailed(Exception):
+    """The job ends as Failed with this FailureReason."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the hosts ended: the status to come, and why when that is Failed."""
+
+    status: str
+    reason: str | None = None
+
+
+@dataclass
+class Platform:
+    """What all jobs of a stub share."""
+
+    store: Store
+    endpoint: str
+    region: str
+    closing: threading.Event = field(default_factory=threading.Event)
+    job_numbers: Any = field(default_factory=itertools.count)
+
+
+class Run:
+    """The life of one job, in the thread that calls `train`."""
+
+    def __init__(self, job: Job, folder: Path, platform: Platform) -> None:
+        self._job = job
+        self._folder = folder
+        self._platform = platform
+        self._hosts = [f"algo-{number}" for number in range(1, job.instance_count + 1)]
+        self._addresses = loopback_addresses(self._hosts, next(platform.job_numbers))
+        self._s3 = client("s3", job, platform)
+        self._spot = spot.Interruptions(job)
+        self._deadline: float | None = None
+
+    def train(self) -> Outcome:
+        """Take the job through its statuses up to the last but one, and say what that will be.
+
+        Raises:
+            JobFailed: Its image, its data or its artifacts made it fail.
+        """
+        if self._job.stop_requested:
+            return self._stop_early()
+        image = find_image(self._job)
+        for attempt in itertools.count():
+            folder = self._folder / str(attempt)
+            layouts = [Layout(folder / host) for host in self._hosts]
+            outcome = self._attempt(image, layouts)
+            if outcome.status != "Interrupted":
+                break
+            if not self._wait_for_capacity():
+                return Outcome("Stopped" if self._job.stop_requested else "MaxWaitTimeExceeded")
+        if outcome.status == "Stopped" and self._job.secondary_status != "Stopping":
+            return self._stop_early()
+        self._advance("Uploading")
+        upload_artifacts(self._s3, self._job, layouts, self._folder)
+        return outcome
+
+    def _attempt(self, image: images.Image, layouts: list[Layout]) -> Outcome:
+        """Once through the statuses from Starting to Training. A spot job may need several."""
+        self._advance("Starting", "Preparing the instances for training")
+        for host, layout in zip(self._hosts, layouts, strict=True):
+            layout.make(configuration(self._job, host, self._hosts))
+        self._advance("Downloading")
+        checkpoints = CheckpointSync(self._s3, self._job, layouts)
+        try:
+            feeders = fill_channels(self._s3, self._job, layouts)
+            checkpoints.restore()
+        except channels.ChannelError as error:
+            raise JobFailed(str(error)) from error
+        if self._job.stop_requested:
+            return Outcome("Stopped")
+        self._advance("Training")
+        try:
+            with checkpoints:
+                return self._run_hosts(image, layouts)
+        finally:
+            for feeder in feeders:
+                feeder.close()
+
+    def _run_hosts(self, image: images.Image, layouts: list[Layout]) -> Outcome:
+        environment = environment_variables(self._job, image, self._platform)
+        instances: list[Instance] = []
+        try:
+            for number, (host, layout) in enumerate(zip(self._hosts, layouts, strict=True)):
+                stream = LogStream(self._job, host, self._platform.region)
+                request = HostRequest(
+                    layout=layout,
+                    name=host,
+                    addresses=self._addresses,
+                    environment=environment,
+                    cores=cores_of(number, len(self._hosts)),
+                    command=container_command(self._job),
+                    checkpoint_path=checkpoint_path(self._job),
+                    offline=is_offline(self._job),
+                )
+                for line in notices(request, self._job):
+                    stream.write(line)
+                instances.append(Instance(request, stream.write))
+            return self._follow(instances, layouts)
+        finally:
+            for instance in instances:
+                instance.close()
+
+    def _follow(self, instances: list[Instance], layouts: list[Layout]) -> Outcome:
+        """Wait for the hosts; one that fails ends the job, and so do a stop and the time limit."""
+        if self._deadline is None:  # the time limit covers all attempts together
+            limit = self._job.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+            self._deadline = time.monotonic() + limit
+        self._spot.begin()
+        while True:
+            codes = [instance.poll() for instance in instances]
+            for code, layout in zip(codes, layouts, strict=True):
+                if code:
+                    return Outcome("Failed", failure_reason(code, layout))
+            if None not in codes:
+                return Outcome("Completed")
+            if self._platform.closing.is_set():
+                return Outcome("Failed", SHUT_DOWN)
+            if self._job.stop_requested:
+                return self._stop(instances, "Stopped")
+            if time.monotonic() > self._deadline:
+                return self._stop(instances, "MaxRuntimeExceeded")
+            if self._spot.due():
+                return Outcome("Interrupted")  # the instances are simply gone
+            time.sleep(POLL_S)
+
+    def _stop(self, instances: list[Instance], status: str) -> Outcome:
+        """SIGTERM, time to save, SIGKILL."""
+        self._advance("Stopping")
+        for instance in instances:
+            instance.send("stop")
+        deadline = time.monotonic() + GRACE_S
+        while any(instance.poll() is None for instance in instances):
+            if time.monotonic() > deadline or self._platform.closing.is_set():
+                break
+            time.sleep(POLL_S)
+        return Outcome(status)
+
+    def _stop_early(self) -> Outcome:
+        self._advance("Stopping")
+        return Outcome("Stopped")
+
+    def _wait_for_capacity(self) -> bool:
+        """After a spot interruption: True when there are instances again, in time and wanted."""
+        self._advance("Interrupted")
+        ready = time.monotonic() + self._spot.pause()
+        while time.monotonic() < ready:
+            if self._platform.closing.is_set():
+                raise JobFailed(SHUT_DOWN)
+            if self._job.stop_requested or self._spot.waited_too_long():
+                self._advance("Stopping")
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _advance(self, status: str, message: str | None = None) -> None:
+        self._platform.store.advance(self._job, status, message)
+
+
+# ---- What a job may and must know --------------------------------------------------------------
+
+
+def role_credentials(job: Job) -> dict[str, str]:
+    """Fresh credentials of the job's role, as environment variables."""
+    assumed = sts_backends[ACCOUNT_ID]["aws"].assume_role(
+        region_name="us-east-1",
+        role_session_name="SageMaker",
+        role_arn=job.request["RoleArn"],
+        policy=None,
+        duration=3600,
+        external_id=None,
+    )
+    return {
+        "AWS_ACCESS_KEY_ID": assumed.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
+        "AWS_SESSION_TOKEN": assumed.session_token,
+    }
+
+
+def client(service: str, job: Job, platform: Platform) -> Any:
+    """A client with the rights of the job's role."""
+    keys = {name.lower(): value for name, value in role_credentials(job).items()}
+    return boto3.client(
+        service, region_name=platform.region, endpoint_url=platform.endpoint, **keys
+    )
+
+
+def environment_variables(job: Job, image: images.Image, platform: Platform) -> dict[str, str]:
+    """What the platform and the image set in a container, then the request's own variables."""
+    reach_aws = {
+        "AWS_ENDPOINT_URL": platform.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **role_credentials(job),
+    }
+    return {
+        "AWS_REGION": platform.region,
+        "AWS_DEFAULT_REGION": platform.region,
+        "SAGEMAKER_TRAINING_MODULE": image.training_module,
+        "TRAINING_JOB_NAME": job.name,
+        "TRAINING_JOB_ARN": job.arn,
+        # A job in network isolation reaches no service and has no credentials for one.
+        **({} if job.request.get("EnableNetworkIsolation") else reach_aws),
+        **job.request.get("Environment", {}),
+    }
+
+
+def container_command(job: Job) -> list[str]:
+    """What the container runs: the job's own entrypoint where it names one, else the image's."""
+    specification = job.request["AlgorithmSpecification"]
+    own = specification.get("ContainerEntrypoint", [])
+    return [*own, *specification.get("ContainerArguments", [])] if own else TOOLKIT
+
+
+def is_offline(job: Job) -> bool:
+    """Whether the job's only host can be cut off from the network, as the job asks."""
+    wanted = job.request.get("EnableNetworkIsolation", False)
+    return wanted and job.instance_count == 1 and namespaces_available()
+
+
+def notices(request: HostRequest, job: Job) -> list[str]:
+    """Log lines about what differs from a SageMaker instance."""
+    lines = []
+    if job.instance_count > 1:
+        lines.append(f"stub AWS: {request.name} has {len(request.cores)} of this machine's cores")
+    if job.request.get("EnableNetworkIsolation") and not request.offline:
+        lines.append("stub AWS: network isolation is not enforced here, but no credentials are set")
+    return lines
+
+
+def find_image(job: Job) -> images.Image:
+    """The stand-in for the job's image.
+
+    Raises:
+        JobFailed: There is none, or it is not installed.
+    """
+    uri = job.request["AlgorithmSpecification"].get("TrainingImage", "")
+    try:
+        image = images.find(uri)
+    except images.UnknownImage as error:
+        raise JobFailed(f"ClientError: {error}") from error
+    if image.installed is None:
+        raise JobFailed(
+            f"ClientError: {image.framework} stands in for {uri} and is not installed here."
+        )
+    return image
+
+
+def loopback_addresses(hosts: list[str], job_number: int) -> dict[str, str]:
+    """Host name -> an address on this machine that no other job of this stub uses.
+
+    All of 127/8 is loopback on Linux, so ports of one job never meet those of another.
+    """
+    network = 1 + job_number % 250
+    return {host: f"127.{network}.0.{number}" for number, host in enumerate(hosts, start=2)}
+
+
+def fill_channels(s3: Any, job: Job, layouts: list[Layout]) -> list[PipeFeeder]:
+    """Bring every channel to every host. Those in Pipe mode are fed by what is returned.
+
+    Raises:
+        channels.ChannelError: An object is missing or may not be read.
+    """
+    feeders = []
+    for channel in channels.channels_of(job):
+        objects = channels.list_objects(s3, channel)
+        for number, layout in enumerate(layouts):
+            mine = channels.share(objects, channel, number, len(layouts))
+            if channel.mode == "Pipe":
+                feeders.append(PipeFeeder(s3, channel, mine, layout.channel("")))
+            else:
+                channels.download(s3, channel, mine, layout.channel(channel.name))
+                if channel.mode == "FastFile":
+                    layout.make_read_only(channel.name)
+    return feeders
+
+
+def failure_reason(code: int, layout: Layout) -> str:
+    """What SageMaker would say: the failure file's first 1024 characters, or the exit code."""
+    try:
+        written = layout.failure_file.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        written = ""
+    return f"AlgorithmError: {written or f'Exit Code: {code}'}"
+
+
+def upload_artifacts(s3: Any, job: Job, layouts: list[Layout], folder: Path) -> None:
+    """Store `model.tar.gz` (all hosts' models) and `output.tar.gz` (the first host's output).
+
+    Raises:
+        JobFailed: They cannot be stored.
+    """
+    output_path = job.request["OutputDataConfig"]["S3OutputPath"]
+    parts = {
+        "model.tar.gz": [layout.model for layout in layouts],
+        "output.tar.gz": [layouts[0].output_data],
+    }
+    for name, folders in parts.items():
+        archive = folder / name
+        if not artifacts.pack(folders, archive):
+            continue
+        uri = artifacts.artifact_uri(output_path, job.name, name)
+        try:
+            artifacts.upload(s3, archive, uri)
+        except artifacts.UploadError as error:
+            raise JobFailed(str(error)) from error
+        if name == "model.tar.gz":
+            job.model_artifact = uri

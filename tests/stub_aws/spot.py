@@ -1,0 +1,51 @@
+"""Managed spot training: interruptions that a job's tags order, and what spot saves.
+
+Real spot capacity comes and goes as AWS needs it. Here a job orders it by tags, which mean nothing
+on AWS: `spot-interruptions-after-seconds` (`"5"`, or `"5 8"` for two), counted from the start of
+training at each attempt, and `spot-capacity-after-seconds`, how long there is no instance then.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .store import Job, now
+
+INTERRUPTIONS_TAG = "spot-interruptions-after-seconds"
+CAPACITY_TAG = "spot-capacity-after-seconds"
+
+# Billable seconds of a spot job are its training seconds times the price of spot capacity relative
+# to on-demand, which changes daily. This ratio is assumed, not measured.
+PRICE_RATIO = 0.3
+
+
+class Interruptions:
+    """When the instances of a spot job are taken away."""
+
+    def __init__(self, job: Job) -> None:
+        tags = {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])}
+        wanted = job.request.get("EnableManagedSpotTraining", False)
+        self._job = job
+        self._after = [float(word) for word in tags.get(INTERRUPTIONS_TAG, "").split()]
+        self._pause = float(tags.get(CAPACITY_TAG, "0"))
+        self._due: float | None = None
+        if not wanted:
+            self._after = []
+
+    def begin(self) -> None:
+        """An attempt at training has begun."""
+        self._due = time.monotonic() + self._after.pop(0) if self._after else None
+
+    def due(self) -> bool:
+        """Whether the instances are taken away now."""
+        return self._due is not None and time.monotonic() >= self._due
+
+    def pause(self) -> float:
+        """Seconds until there is capacity again."""
+        return self._pause
+
+    def waited_too_long(self) -> bool:
+        """Whether `MaxWaitTimeInSeconds`, counted from the job's creation, is over."""
+        limit = self._job.request["StoppingCondition"].get("MaxWaitTimeInSeconds")
+        elapsed = (now() - self._job.creation_time).total_seconds()
+        return limit is not None and elapsed > limit
