@@ -1,5 +1,7 @@
 """What the entry points share: reading arguments, ending with one sentence, saving whole files.
 
+The data that they share, and the record that they leave, are in ``parts.py``.
+
 SageMaker starts an entry point with its hyperparameters as ``--name value``, and gives folders and
 machine in SM_* variables. The same script runs by hand, where those variables are not set.
 """
@@ -19,6 +21,10 @@ from typing import Any, NoReturn
 from titanic import DataError
 
 ROOT = Path(__file__).resolve().parents[1]  # local defaults hold whatever folder one stands in
+
+# Threads wait for each other many times in every pass: on few rows they cost more than they bring,
+# on a busy machine far more. And one thread adds up in one order, so gives one result.
+ROWS_PER_THREAD = 50_000
 
 
 class UsageError(Exception):
@@ -108,6 +114,58 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
+class Hyperparameters:
+    """The group of arguments that a learner tunes, each with its reader, its default and its text.
+
+    add = Hyperparameters(parser)
+    add("max_depth", 3, whole(1, 30), "questions from the root of a tree to a leaf, at most")
+    """
+
+    def __init__(self, parser: Parser) -> None:
+        self._group = parser.add_argument_group("hyperparameters")
+
+    def __call__(
+        self, name: str, default: Any, read: Callable[[str], Any], text: str, metavar: str = "N"
+    ) -> None:
+        """Add one; ``name`` is how SageMaker and the command line give it."""
+        self._group.add_argument(
+            f"--{name}",
+            type=read,
+            default=default,
+            metavar=metavar,
+            help=f"{text} (default {default})",
+        )
+
+    def yes_or_no(self, name: str, text: str) -> None:
+        """Add one that is true or false; false unless given."""
+        self._group.add_argument(
+            f"--{name}",
+            type=boolean,
+            nargs="?",
+            const=True,  # by hand, the name alone will do
+            default=False,
+            metavar="true|false",
+            help=f"{text} (default false)",
+        )
+
+    def common(self) -> None:
+        """Add those that mean the same in every entry point."""
+        self("validation_fraction", 0.2, number(0, 0.9), "part of train held out; 0 for none")
+        self("seed", 1, whole(0, 2**31 - 1), "seed of the hold-out and of the training")
+        self.yes_or_no("dry_run", "check arguments and data, train a little, write nothing")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A reader of one word out of these."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"expected {' or '.join(words)}, found {text!r}")
+        return text
+
+    return read
+
+
 def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
     """Add the arguments that SageMaker gives through SM_* variables, with defaults for by hand."""
     env = os.environ.get
@@ -139,6 +197,13 @@ def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
         default=env("SM_OUTPUT_DATA_DIR") or str(ROOT / "build" / "output"),
         help="what is left here becomes output.tar.gz",
     )
+    group.add_argument(
+        "--nthread",
+        metavar="N",
+        type=whole(1, 1024),
+        default=cpus(),
+        help="threads to train with at most; fewer where more would not pay",
+    )
     return group
 
 
@@ -151,11 +216,27 @@ def cpus() -> str:
     return os.environ.get("SM_NUM_CPUS") or str(available)
 
 
+def threads(args: argparse.Namespace, rows: int) -> int:
+    """How many threads pay for so many rows, ``args.nthread`` at most."""
+    return max(1, min(args.nthread, rows // ROWS_PER_THREAD))
+
+
 def hosts() -> tuple[list[str], int]:
     """The names of the job's hosts in order, and the place (rank) of this one among them."""
     names = sorted(json.loads(os.environ.get("SM_HOSTS") or '["localhost"]'))
     here = os.environ.get("SM_CURRENT_HOST") or names[0]
     return names, names.index(here)
+
+
+def warn_of_hosts() -> None:
+    """Say that several hosts are no distributed training, where there are several."""
+    names, _ = hosts()
+    if len(names) > 1:
+        print(
+            f"warning: {len(names)} hosts, but this script trains on each of them alone, on what "
+            f"its own channel holds; only the model of {names[0]} is kept",
+            file=sys.stderr,
+        )
 
 
 def run(

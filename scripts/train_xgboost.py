@@ -29,7 +29,6 @@ A bad value, file or row ends it with one sentence and exit code 1, and nothing 
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -38,8 +37,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import entry_point
 import titanic
-from entry_point import boolean, number, whole
+from entry_point import number, threads, whole
 from metrics import METRIC_DEFINITIONS, evaluate, report
+from parts import PARAMETERS_FILE, Part, load, record
 
 if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them imports them
     import numpy as np
@@ -49,7 +49,6 @@ if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them impor
 __all__ = ["METRIC_DEFINITIONS", "evaluate", "main", "model_fn", "predict"]
 
 MODEL_FILE = "xgboost-model.ubj"
-PARAMETERS_FILE = "parameters.json"
 HISTORY_FILE = "history.csv"
 
 # What goes to XGBoost as it is. Names and meaning are XGBoost's, as in SageMaker's built-in image.
@@ -65,10 +64,6 @@ BOOSTER_PARAMETERS = (
     "max_bin",
     "seed",
 )
-# Threads wait for each other after every feature of every level: on few rows they cost more than
-# they bring, on a busy machine far more. The model is the same for any number of them.
-ROWS_PER_THREAD = 50_000
-
 FIXED_PARAMETERS = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
@@ -79,16 +74,9 @@ FIXED_PARAMETERS = {
 def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
     parser = entry_point.Parser(description=__doc__)
-    hyper = parser.add_argument_group("hyperparameters")
-
-    def add(name: str, default: Any, read: Any, text: str) -> None:
-        hyper.add_argument(
-            f"--{name}", type=read, default=default, metavar="N", help=f"{text} (default {default})"
-        )
-
+    add = entry_point.Hyperparameters(parser)
     add("num_round", 100, whole(1, 100_000), "trees to grow at most")
     add("early_stopping_rounds", 10, whole(0, 100_000), "patience, in rounds; 0 never stops early")
-    add("validation_fraction", 0.2, number(0, 0.9), "part of train held out; 0 for none")
     add("max_depth", 3, whole(1, 30), "questions from the root of a tree to a leaf, at most")
     add("eta", 0.1, number(0, 1, above=True), "learning rate: how much of each tree counts")
     add("subsample", 1.0, number(0, 1, above=True), "part of the rows that each tree sees")
@@ -98,25 +86,9 @@ def parser() -> entry_point.Parser:
     add("lambda", 1.0, number(0), "L2 penalty on the values of leaves")
     add("alpha", 0.0, number(0), "L1 penalty on the values of leaves")
     add("max_bin", 256, whole(2, 65_536), "steps into which a feature's values are sorted")
-    add("seed", 1, whole(0, 2**31 - 1), "seed of the hold-out and of XGBoost")
     add("log_every", 10, whole(1, 100_000), "print the loss every so many rounds")
-    hyper.add_argument(
-        "--dry_run",
-        type=boolean,
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="true|false",
-        help="check arguments and data, train one round, write nothing (default false)",
-    )
-    machine = entry_point.sagemaker_arguments(parser)
-    machine.add_argument(
-        "--nthread",
-        metavar="N",
-        type=whole(1, 1024),
-        default=entry_point.cpus(),
-        help=f"threads to train with at most; one for each {ROWS_PER_THREAD:,} rows",
-    )
+    add.common()
+    entry_point.sagemaker_arguments(parser)
     return parser
 
 
@@ -132,16 +104,10 @@ def train(args: argparse.Namespace) -> None:
 
     Raises titanic.DataError or entry_point.UsageError for what the user can put right.
     """
-    hosts, rank = entry_point.hosts()
-    if len(hosts) > 1:
-        print(
-            f"warning: {len(hosts)} hosts, but this script trains on each of them alone, on what "
-            f"its own channel holds; only the model of {hosts[0]} is kept",
-            file=sys.stderr,
-        )
+    entry_point.warn_of_hosts()
     if not args.dry_run:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
-    parts = load(args)
+    parts = matrices(load(args, features), args)
     booster, history = boost(parts, args)
     results = {name: evaluate(part.y, booster.predict(part.matrix)) for name, part in parts.items()}
     for name, result in results.items():
@@ -149,70 +115,32 @@ def train(args: argparse.Namespace) -> None:
     print(f"the model has {booster.num_boosted_rounds()} trees")
     if args.dry_run:
         print("dry run: nothing is written")
-    elif rank == 0:
+    elif entry_point.hosts()[1] == 0:
         save(booster, history, parts, results, args)
 
 
-def load(args: argparse.Namespace) -> dict[str, Data]:
-    """Read the channels; returns ``train`` and, where there is one, ``validation``."""
-    frame = read(args.train, "train")
-    y = titanic.labels(frame)
-    x = titanic.features(frame).to_numpy()
-    if y.min() == y.max():
-        raise titanic.DataError(
-            f"{args.train}: column {titanic.LABEL} is {y[0]} in every row; expected some 0, some 1"
-        )
-    if args.validation:
-        other = read(args.validation, "validation")
-        held = titanic.features(other).to_numpy(), titanic.labels(other)
-    elif args.validation_fraction:
-        mask = titanic.hold_out(y, args.validation_fraction, args.seed)
-        held = x[mask], y[mask]
-        x, y = x[~mask], y[~mask]
-        print(f"validation: {len(held[1]):,} of these rows, held out (seed {args.seed})")
-    else:
-        held = None
-        print("validation: none, so no early stopping")
-    return matrices((x, y), held, args)
+def features(frame: pd.DataFrame) -> np.ndarray:
+    """What XGBoost sees of checked passengers: float32, shape (rows, features), NaN for unknown."""
+    return titanic.features(frame).to_numpy()
 
 
-def read(path: str, name: str) -> pd.DataFrame:
-    """Read the columns that training needs, and say how much there was."""
-    import pandas  # noqa: F401  here, so that the seconds below are those of reading
-
-    start = time.perf_counter()
-    files = titanic.data_files(path)
-    frame = titanic.read(path, titanic.TRAINING_COLUMNS)
-    seconds = time.perf_counter() - start
-    names = ", ".join(file.name for file in files[:3]) + (", ..." if len(files) > 3 else "")
-    print(f"{name}: {len(frame):,} rows from {names} in {seconds:.2f} s", flush=True)
-    return frame
-
-
-def matrices(
-    fit: tuple[np.ndarray, np.ndarray],
-    held: tuple[np.ndarray, np.ndarray] | None,
-    args: argparse.Namespace,
-) -> dict[str, Data]:
+def matrices(parts: dict[str, Part], args: argparse.Namespace) -> dict[str, Data]:
     """Sort features into bins once (1 byte each), instead of keeping the floats beside them."""
     import xgboost
 
-    common = {
-        "feature_names": list(titanic.FEATURES),
-        "nthread": threads(args, len(fit[1])),
-        "max_bin": args.max_bin,
-    }
-    matrix = xgboost.QuantileDMatrix(fit[0], label=fit[1], **common)
-    parts = {"train": Data(matrix, fit[1])}
-    if held is not None:
-        other = xgboost.QuantileDMatrix(held[0], label=held[1], ref=matrix, **common)
-        parts["validation"] = Data(other, held[1])
-    return parts
-
-
-def threads(args: argparse.Namespace, rows: int) -> int:
-    """How many threads pay for so many rows."""
-    return max(1, min(args.nthread, rows // ROWS_PER_THREAD))
+    made: dict[str, Data] = {}
+    for name in list(parts):
+        part = parts.pop(name)  # so that the floats can go as soon as the bins are there
+        matrix = xgboost.QuantileDMatrix(
+            part.x,
+            label=part.y,
+            ref=made["train"].matrix if made else None,  # the bins are those of train
+            feature_names=list(titanic.FEATURES),
+            nthread=threads(args, len(part.y)),
+            max_bin=args.max_bin,
+        )
+        made[name] = Data(matrix, part.y)
+    return made
 
 
 def boost(
@@ -282,25 +210,17 @@ def save(
 
     given = vars(args)
     told = (*BOOSTER_PARAMETERS, "num_round", "early_stopping_rounds", "validation_fraction")
-    parameters = {
-        "hyperparameters": {**FIXED_PARAMETERS, **{name: given[name] for name in told}},
-        "features": list(titanic.FEATURES),
-        "rows": {name: len(part.y) for name, part in parts.items()},
-        "rounds": {
+    parameters = record(
+        {**FIXED_PARAMETERS, **{name: given[name] for name in told}},
+        features=list(titanic.FEATURES),
+        rows={name: len(part.y) for name, part in parts.items()},
+        results=results,
+        packages=(xgboost, numpy, pandas),
+        rounds={
             "trained": len(history["train"]["logloss"]),
             "kept": booster.num_boosted_rounds(),
         },
-        "metrics": {
-            name: {key: value for key, value in result.items() if value == value}  # NaN: not there
-            for name, result in results.items()
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "xgboost": xgboost.__version__,
-            "numpy": numpy.__version__,
-            "pandas": pandas.__version__,
-        },
-    }
+    )
     curve = pandas.DataFrame({f"{name}:logloss": loss["logloss"] for name, loss in history.items()})
     curve.index = pandas.RangeIndex(1, len(curve) + 1, name="round")
     entry_point.save(args.output_data_dir, {HISTORY_FILE: curve.to_csv().encode()})
