@@ -135,7 +135,6 @@ def make_read_only(path: str) -> None:
 def change_root(appearing: dict[str, str]) -> None:
     """Let folders appear where the real root has none and we may make none, such as `/state`."""
     new = Path("/mnt")
-    sources = {target: os.open(source, os.O_PATH) for target, source in appearing.items()}
     mount("-t", "tmpfs", "tmpfs", str(new))
     for entry in Path("/").iterdir():
         twin = new / entry.name
@@ -144,11 +143,10 @@ def change_root(appearing: dict[str, str]) -> None:
         elif entry.is_dir() and entry != new:
             twin.mkdir()
             mount("--rbind", str(entry), str(twin))
-    for target, source in sources.items():
+    for target, source in appearing.items():
         point = new / target.lstrip("/")
         point.mkdir(parents=True, exist_ok=True)
-        mount("--bind", f"/proc/{os.getpid()}/fd/{source}", str(point))
-        os.close(source)
+        mount("--bind", source, str(point))
     os.chroot(new)
     os.chdir("/")
 

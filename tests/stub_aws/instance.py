@@ -125,7 +125,7 @@ class HostRequest:
             "kept": _kept(),
             "covered": ["/opt", "/tmp", str(Path.home()), str(REPOSITORY)],
             "binds": binds,
-            "appearing": {self.checkpoint_path: str(self.layout.checkpoints)} if apart else {},
+            "appearing": {self.checkpoint_path: "/opt/ml/checkpoints"} if apart else {},
             "read_only": self.layout.read_only,
             "command": self.command,
             "environment": _environment(self, isolated),

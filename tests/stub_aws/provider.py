@@ -64,7 +64,11 @@ DEFAULT_MAX_RUNTIME_S = 24 * 3600
 PAGE = 10
 
 
-class NotInStub(ServiceException):
+class ApiError(ServiceException):
+    """An error of SageMaker's API; moto looks one of ours up in the service's own model."""
+
+
+class NotInStub(ApiError):
     """An operation that nobody wrote yet."""
 
     code = "NotImplemented"
@@ -120,7 +124,7 @@ class TrainingProvider(SageMakerResponse):
             resources["InstanceType"], resources["InstanceCount"], self.store, self.quotas
         )
         if excess:
-            raise ServiceException("ResourceLimitExceeded", excess)
+            raise ApiError("ResourceLimitExceeded", excess)
         try:
             self.store.add(job)
         except DuplicateName:
@@ -246,12 +250,12 @@ def trusted_services(role: Any) -> set[str]:
 # ---- Errors ------------------------------------------------------------------------------------
 
 
-def invalid(message: str) -> ServiceException:
-    return ServiceException("ValidationException", message)
+def invalid(message: str) -> ApiError:
+    return ApiError("ValidationException", message)
 
 
-def name_taken(job: Job) -> ServiceException:
-    return ServiceException(
+def name_taken(job: Job) -> ApiError:
+    return ApiError(
         "ResourceInUse",
         "Training job names must be unique within an AWS account and region, and a training job "
         f"with this name already exists ({job.arn})",

@@ -37,8 +37,9 @@ class Server:
         self.address: tuple[str, int] = ("127.0.0.1", self._http.server_port)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self.store = Store()
+        self.quotas = QUOTAS if quotas is None else quotas
         self.executor = Executor(Platform(self.store, self.url, region))
-        provider = bind(self.store, self.executor, self.url, quotas or QUOTAS)
+        provider = bind(self.store, self.executor, self.url, self.quotas)
         self._http.app = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))))
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()
