@@ -9,7 +9,7 @@
 
 LESSON ?=
 TIMEOUT ?= 600
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 JUPYTER_ARGS ?=
 LOCK_ARGS ?=
 export PYTHON LOCK_ARGS
@@ -17,7 +17,7 @@ export PYTHON LOCK_ARGS
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
 
-.PHONY: help env workshop lessons test notebooks lint format lock clean
+.PHONY: help env workshop kernel lessons test notebooks lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ test: env ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook instance
+	@$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
 
 notebooks: env ## derive notebooks/*.ipynb from notebooks/*.py
 	@$(VENV_PYTHON) -m tests.notebook_pairs

@@ -14,12 +14,15 @@ cell and the errors that it showed; lesson_kernel.py says why neither is enough 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import atexit
 import contextlib
 import ipaddress
 import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -103,6 +106,13 @@ def _warnings(notebook: NotebookNode) -> list[str]:
     ]
 
 
+def _kill_kernel(client: NotebookClient) -> None:
+    """End a kernel in the midst of a cell, without the tracebacks of a graceful end."""
+    atexit.unregister(client._cleanup_kernel)
+    if client.km is not None and client.km.provisioner is not None:
+        os.killpg(client.km.provisioner.pid, signal.SIGKILL)  # and the scripts that it runs
+
+
 def execute(
     path: Path, timeout: int = 600, on_cell: Callable[[int, int], None] | None = None
 ) -> tuple[NotebookNode, Result]:
@@ -118,6 +128,8 @@ def execute(
 
     def start(cell: NotebookNode, cell_index: int) -> None:
         nonlocal running
+        if not running:  # nbclient's own handler ends the kernel and trips over that; ours is below
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         running = cell_index + 1
         if on_cell:
             on_cell(running, len(notebook.cells))
@@ -139,6 +151,9 @@ def execute(
         result.traceback = "\n".join(shown[-1].traceback) if shown else error.traceback
     except CellTimeoutError:
         result.reason = f"ran longer than {timeout} s and was stopped"
+    except KeyboardInterrupt:
+        _kill_kernel(client)
+        raise
     except DeadKernelError:
         result.reason = "its kernel died, for lack of memory perhaps"
     if result.reason:

@@ -141,6 +141,7 @@ FAKE_PYTHON = """\
 case "$*" in
     *version_info*) echo "$VERSION" ;;
     "-m venv --clear .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m pip --version") [ ! -e no-pip ] ;;
     *"pip install"*) echo pip >>calls; echo "Collecting nothing"; echo "ERROR: no $PIP_EXIT" >&2
                      exit "$PIP_EXIT" ;;
 esac
@@ -220,6 +221,14 @@ def test_an_interrupted_update_leaves_no_good_stamp(checkout: Path) -> None:
     (checkout / "requirements.txt").write_text("first==1\n")  # back to what was installed before
     make_env(checkout)
     assert calls_of_pip(checkout) == 3
+
+
+def test_a_venv_without_pip_is_made_anew(checkout: Path) -> None:
+    make_env(checkout, PIP_EXIT="1")
+    (checkout / "no-pip").touch()  # as when the set-up was stopped before pip was there
+    (checkout / ".venv" / "bin" / "python").write_text('#!/bin/sh\nexec ./fake-python "$@"\n')
+    assert make_env(checkout).returncode == 0
+    assert (checkout / ".venv" / "bin" / "python").read_bytes() == FAKE_PYTHON.encode()
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(checkout: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -176,3 +180,41 @@ def test_the_real_aws_needs_a_word(
         run_lessons.main([])
     assert stopped.value.code == 2
     assert "real AWS, which bills" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_lesson_and_what_it_started(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "time.sleep(60)\n"
+    )
+    start = "import subprocess, sys; subprocess.run([sys.executable, 'long.py'])"
+    path = notebook(tmp_path, new_code_cell(start))
+    code = (
+        "import sys, pathlib, tests.run_lessons as r;"
+        f"r.choose = lambda names: [pathlib.Path({str(path)!r})];"
+        f"sys.exit(r.main(['--on-aws', '--output', {str(tmp_path / 'pages')!r}]))"
+    )
+    runner = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=run_lessons.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    script = int((tmp_path / "pid").read_text())
+    runner.send_signal(signal.SIGINT)
+    _, errors = runner.communicate(timeout=60)
+    assert (runner.returncode, errors) == (130, "\nStopped.\n")
+    until(lambda: not psutil.pid_exists(script))
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds, for a minute at most."""
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited for a minute")
