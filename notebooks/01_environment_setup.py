@@ -383,8 +383,8 @@ len(shared)
 # More often it is you whom AWS refuses. Here is a question that sounds
 # harmless: which buckets are there in this account? It needs the right
 # `s3:ListAllMyBuckets`, and the workshop's role does not have it, so the next
-# cell ends in a `ClientError`. (If your role may do more than this workshop
-# needs, you see a list instead.)
+# cell ends in an `AccessDenied`, which is a kind of `ClientError`. (If your
+# role may do more than this workshop needs, you see a list instead.)
 
 # %% tags=["raises-exception"]
 s3.list_buckets()

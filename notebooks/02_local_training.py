@@ -563,8 +563,9 @@ nonsense = run_script("nonsense", train=work / "shuffled.csv")
 parameters = json.loads((nonsense / "parameters.json").read_text())
 auc = parameters["metrics"]["validation"]["auc"]
 
-# No better than a coin, 0.5. Near 1, the label would be hidden in the features.
-assert abs(auc - 0.5) < 0.2
+# About a coin's 0.5, give or take chance. Near 1 would mean that the label hides
+# in the features: then the model "knows" what nobody can know.
+assert auc < 0.75
 auc
 
 # %% [markdown]
