@@ -32,6 +32,7 @@ from tests.stub_aws.validation import validation_message
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5"
+PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu-py312"
 BUCKET = "sagemaker-workshop-123456789012-us-east-1"
 ROLE_ARN = "arn:aws:iam::123456789012:role/sagemaker-workshop-execution-role"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -162,6 +163,7 @@ class Account:
         name: str | None = None,
         files: Mapping[str, str | bytes] | None = None,
         program: str = "train.py",
+        image: str = IMAGE,
         meeting: Meeting | None = None,
         hosts: int = 1,
         channels: Mapping[str, tuple[str, str]] | None = None,
@@ -187,15 +189,13 @@ class Account:
             "TrainingJobName": name or unique("job"),
             "RoleArn": self.role_arn,
             "AlgorithmSpecification": {
-                "TrainingImage": IMAGE,
+                "TrainingImage": image,
                 "TrainingInputMode": "File",
                 "MetricDefinitions": [
                     {"Name": metric, "Regex": regex} for metric, regex in (metrics or {}).items()
                 ],
             },
-            "InputDataConfig": [
-                channel(name, *where) for name, where in (channels or {}).items()
-            ]
+            "InputDataConfig": [channel(name, *where) for name, where in (channels or {}).items()]
             or None,
             "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/output"},
             "ResourceConfig": {

@@ -20,7 +20,7 @@ from moto.core.utils import get_service_model
 from moto.iam.models import iam_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from . import channels, spot
+from . import channels, first_party, spot
 from .authorization import ACCOUNT_ID
 from .executor import Executor
 from .instance import namespaces_available
@@ -111,8 +111,10 @@ class TrainingProvider(SageMakerResponse):
     def create_training_job(self) -> ActionResult:
         request = self.request_body
         request["StoppingCondition"].setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
+        check_complete(request)
         check_spot(request)
         check_supported(request)
+        define_metrics(request)
         name = request["TrainingJobName"]
         job = Job(name, self._arn(name), request)
         if self.store.get(name):
@@ -260,6 +262,36 @@ def name_taken(job: Job) -> ApiError:
         "Training job names must be unique within an AWS account and region, and a training job "
         f"with this name already exists ({job.arn})",
     )
+
+
+def check_complete(request: dict[str, Any]) -> None:
+    """Raises ValidationException for what the model leaves open because there are two ways."""
+    resources, specification = request["ResourceConfig"], request["AlgorithmSpecification"]
+    if "InstanceGroups" not in resources and not (
+        "InstanceType" in resources and resources.get("InstanceCount", 0) >= 1
+    ):
+        raise invalid(
+            "Invalid ResourceConfig. InstanceType and an InstanceCount of at least 1 are required "
+            "when InstanceGroups is not specified"
+        )
+    if not specification.keys() & {"TrainingImage", "AlgorithmName"}:
+        raise invalid(
+            "Invalid AlgorithmSpecification. One of TrainingImage and AlgorithmName is required"
+        )
+
+
+def define_metrics(request: dict[str, Any]) -> None:
+    """Give a job of the built-in XGBoost the metric definitions that SageMaker gives it.
+
+    Raises:
+        ApiError: It brings its own.
+    """
+    if not first_party.runs_algorithm(request):
+        return
+    specification = request["AlgorithmSpecification"]
+    if specification.get("MetricDefinitions"):
+        raise invalid(first_party.CANNOT_OVERRIDE)
+    specification["MetricDefinitions"] = first_party.metric_definitions()
 
 
 def check_spot(request: dict[str, Any]) -> None:
