@@ -8,6 +8,7 @@ then done by that very toolkit; what an image adds to it is a module in `contain
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -35,6 +36,21 @@ class Image:
             return version(self.package)
         except PackageNotFoundError:
             return None
+
+    def difference(self, uri: str) -> str | None:
+        """A sentence about the version here, where it is not that of the image's tag.
+
+        A tag begins with the framework's version: `1.5-1` is XGBoost 1.5, `2.6-cpu-py312` is
+        PyTorch 2.6.
+        """
+        tag = uri.rpartition(":")[2]
+        asked, here = (re.match(r"\d+\.\d+", text) for text in (tag, self.installed or ""))
+        if not asked or not here or asked[0] == here[0]:
+            return None
+        return (
+            f"the image {self.repository}:{tag} carries {self.framework} {asked[0]}; "
+            f"{self.framework} {self.installed} stands in for it here, and its numbers may differ"
+        )
 
 
 IMAGES = {

@@ -18,6 +18,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 from moto.logs.exceptions import ResourceAlreadyExistsException
 from moto.logs.models import logs_backends
 
+from . import first_party
 from .authorization import ACCOUNT_ID
 from .store import Job, now
 
@@ -54,11 +55,16 @@ class MetricReader:
     def __init__(self, job: Job, region: str) -> None:
         definitions = job.request["AlgorithmSpecification"].get("MetricDefinitions", [])
         self._patterns = {item["Name"]: re.compile(item["Regex"]) for item in definitions}
+        # SageMaker's own expressions are slow on long lines; few lines hold what they need.
+        ours = first_party.runs_algorithm(job.request)
+        self._needles = {name: first_party.needle(name) if ours else "" for name in self._patterns}
         self._job = job
         self._cloudwatch = cloudwatch_backends[ACCOUNT_ID][region]
 
     def read(self, line: str) -> None:
         for name, pattern in self._patterns.items():
+            if self._needles[name] not in line:
+                continue
             for match in pattern.finditer(line):
                 value = _number(match)
                 if value is not None:

@@ -128,7 +128,7 @@ class Run:
                     checkpoint_path=checkpoint_path(self._job),
                     offline=is_offline(self._job),
                 )
-                for line in notices(request, self._job):
+                for line in notices(request, self._job, image):
                     stream.write(line)
                 instances.append(Instance(request, stream.write))
             return self._follow(instances, layouts)
@@ -252,9 +252,12 @@ def is_offline(job: Job) -> bool:
     return wanted and job.instance_count == 1 and namespaces_available()
 
 
-def notices(request: HostRequest, job: Job) -> list[str]:
+def notices(request: HostRequest, job: Job, image: images.Image) -> list[str]:
     """Log lines about what differs from a SageMaker instance."""
     lines = []
+    difference = image.difference(job.request["AlgorithmSpecification"]["TrainingImage"])
+    if difference:
+        lines.append(f"stub AWS: {difference}")
     if job.instance_count > 1:
         lines.append(f"stub AWS: {request.name} has {len(request.cores)} of this machine's cores")
     if job.request.get("EnableNetworkIsolation") and not request.offline:

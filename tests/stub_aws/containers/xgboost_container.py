@@ -1,17 +1,32 @@
 """What the XGBoost image adds to the training toolkit: script mode, and the built-in algorithm."""
 
-from sagemaker_training import entry_point, environment, errors, runner
+import logging
+
+from builtin_xgboost.errors import ToolkitError
+from sagemaker_training import entry_point, environment, runner
+
+LOG_FORMAT = "[%(asctime)s:%(levelname)s] %(message)s"
+LOG_TIME = "%Y-%m-%d:%H:%M:%S"
 
 
 def main() -> None:
     """Run the learner's script, or the built-in algorithm where the job names no script.
 
     Raises:
-        sagemaker_training.errors.ClientError: There is no script.
+        builtin_xgboost.errors.ToolkitError: The built-in algorithm cannot do what the job asks.
     """
     env = environment.Environment()
     if env.user_entry_point is None:
-        raise errors.ClientError("The stub AWS does not run the built-in XGBoost algorithm yet.")
+        import builtin_xgboost.train  # and XGBoost itself, for which no script need wait
+
+        logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, force=True)
+        try:
+            builtin_xgboost.train.run(env)
+        except ToolkitError as error:
+            # The toolkit writes the traceback before the message into a failure reason, which
+            # SageMaker cuts after 1024 characters.
+            raise error.with_traceback(None) from None
+        return
     entry_point.run(
         uri=env.module_dir,
         user_entry_point=env.user_entry_point,

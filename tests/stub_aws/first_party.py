@@ -1,0 +1,48 @@
+"""What SageMaker does by itself for jobs of its built-in XGBoost: it defines their metrics.
+
+A job description of such a job holds definitions that nobody asked for, and own ones are refused.
+The names are those seen in descriptions of real jobs (images 0.90-1 and 1.5-1), the expression is
+theirs too; they find the lines that the image prints, in which a log stream writes a tab as `#011`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+REPOSITORY = "sagemaker-xgboost"
+CANNOT_OVERRIDE = (
+    "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the "
+    "request without specifying metric definitions."
+)
+IN_BOTH = (
+    *("accuracy", "auc", "aucpr", "cox-nloglik", "error", "f1", "gamma-deviance", "gamma-nloglik"),
+    *("logloss", "mae", "map", "merror", "mlogloss", "mse", "ndcg", "poisson-nloglik", "rmse"),
+    "tweedie-nloglik",
+)
+IN_VALIDATION_ONLY = ("f1_binary", "precision", "r2", "recall")
+NAMES = (
+    *(f"{data}:{metric}" for data in ("train", "validation") for metric in IN_BOTH),
+    *(f"validation:{metric}" for metric in IN_VALIDATION_ONLY),
+)
+NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+
+
+def runs_algorithm(request: dict[str, Any]) -> bool:
+    """Whether a CreateTrainingJob request is for the built-in XGBoost, not for a script."""
+    uri = request["AlgorithmSpecification"].get("TrainingImage", "")
+    script = (
+        "sagemaker_program" in request.get("HyperParameters", {})
+        or "SAGEMAKER_PROGRAM" in request.get("Environment", {})
+        or "ContainerEntrypoint" in request["AlgorithmSpecification"]
+    )
+    return uri.rsplit("/", 1)[-1].partition(":")[0] == REPOSITORY and not script
+
+
+def needle(name: str) -> str:
+    """What a line that tells the metric `name` holds, e.g. `#011train-rmse:`."""
+    return f"#011{name.replace(':', '-')}:"
+
+
+def metric_definitions() -> list[dict[str, str]]:
+    """The `MetricDefinitions` that a built-in job has."""
+    return [{"Name": name, "Regex": rf".*\[[0-9]+\].*{needle(name)}{NUMBER}.*"} for name in NAMES]
