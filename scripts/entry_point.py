@@ -156,12 +156,12 @@ class Hyperparameters:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """A reader of one word out of these."""
+    """A reader of one word out of these, in small or capital letters: Python's True is true."""
 
     def read(text: str) -> str:
-        if text not in words:
+        if text.lower() not in words:
             raise argparse.ArgumentTypeError(f"expected {' or '.join(words)}, found {text!r}")
-        return text
+        return text.lower()
 
     return read
 

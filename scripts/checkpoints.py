@@ -1,0 +1,120 @@
+"""Checkpoints of a PyTorch run, and the signal at which SageMaker stops a job.
+
+    checkpoint = Checkpoint(folder, run={"learning_rate": 0.003, ...})
+    state = checkpoint.load()           # None at the first start
+    with StopSignal() as stop:
+        ...                             # train; leave the loop when stop.requested
+        checkpoint.save(state)          # whole or not at all
+    checkpoint.remove()                 # the run is over
+
+SageMaker copies the folder to S3 while a job runs, and brings it back when the job, or another with
+the same S3 address, starts again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import entry_point
+
+# What torch.load raises for bytes that are no file of its own, or that hold more than data.
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError)
+
+
+class Checkpoint:
+    """The checkpoint file of one run.
+
+    Its name comes from ``run``: whatever makes the numbers what they are, as plain values. So a run
+    finds its own checkpoint and no other's, and one with other hyperparameters or data starts anew
+    and takes nothing away.
+    """
+
+    def __init__(self, folder: str | Path, run: dict[str, Any]) -> None:
+        text = json.dumps(run, sort_keys=True)
+        self.path = Path(folder, f"checkpoint-{hashlib.sha256(text.encode()).hexdigest()[:12]}.pt")
+
+    def load(self) -> Any | None:
+        """What was saved last, tensors on the CPU; None if this run has not saved anything.
+
+        Raises entry_point.UsageError if there is a file that cannot be read. Nothing in it is ever
+        executed.
+        """
+        import torch
+
+        if not self.path.exists():
+            return None
+        try:
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except UNREADABLE as error:
+            raise entry_point.UsageError(
+                f"{self.path}: not a readable checkpoint; delete it to start anew"
+            ) from error
+
+    def save(self, state: Any) -> None:
+        """Replace what was saved before: tensors, numbers, texts, lists and dicts of these."""
+        import torch
+
+        file = io.BytesIO()
+        torch.save(state, file)
+        entry_point.save(str(self.path.parent), {self.path.name: file.getvalue()})
+
+    def remove(self) -> None:
+        """Delete it. SageMaker then deletes its copy in S3 too."""
+        self.path.unlink(missing_ok=True)
+
+    def others(self) -> int:
+        """How many checkpoints of other runs are in the folder."""
+        return sum(path != self.path for path in self.path.parent.glob("checkpoint-*.pt"))
+
+
+class StopSignal:
+    """Notes SIGTERM instead of dying of it, so that the loop can save and end by itself.
+
+    SageMaker sends it when a job is stopped or out of time, and waits 120 seconds.
+    """
+
+    requested = False
+
+    def __enter__(self) -> StopSignal:
+        # Python lets only the main thread set handlers; elsewhere SIGTERM ends us as before
+        self._mine = threading.current_thread() is threading.main_thread()
+        if self._mine:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._mine:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+
+class Every:
+    """True once in so many seconds; with 0, each time it is asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the time has come; if so, it starts anew."""
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True
