@@ -6,8 +6,9 @@ SageMaker's (an `/opt/ml` of its own, its own `/etc/hosts`, hostname, `/tmp` and
 container's command, and ends with the command's exit code.
 
 Its standard input is its lifeline. A line `stop` asks the processes of the job to end (SIGTERM),
-`kill` ends them; so does the end of the stream, whatever killed the stub. Only the standard library
-is used and nothing of this package imported, so that it starts in milliseconds.
+`kill` ends them; so does the end of the stream, whatever killed the stub. Nothing of this package
+is imported, and where there are namespaces only the standard library, so that it starts in
+milliseconds. Without a process namespace `psutil` finds what a job leaves running.
 """
 
 import contextlib
@@ -36,16 +37,47 @@ def main() -> int:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    threading.Thread(target=follow_lifeline, args=(child.pid,), daemon=True).start()
+    threading.Thread(target=follow_lifeline, args=(child.pid, spec), daemon=True).start()
     code = wait_for_all(child.pid)
+    end_all(child.pid, spec)
     return code if code >= 0 else 128 - code  # as a shell says "ended by signal N"
 
 
-def follow_lifeline(group: int) -> None:
+def follow_lifeline(group: int, spec: dict) -> None:
     for line in sys.stdin:
         send(group, {"stop": signal.SIGTERM, "kill": signal.SIGKILL}[line.strip()])
-    send(group, signal.SIGKILL)
+    end_all(group, spec)
     os._exit(137)
+
+
+def end_all(group: int, spec: dict) -> None:
+    """End what still runs. With a process namespace the kernel does the rest when we end."""
+    send(group, signal.SIGKILL)
+    if not spec["namespace"]:
+        end_escaped(spec["environment"]["SAGEMAKER_BASE_DIR"])
+
+
+def end_escaped(mark: str) -> None:
+    """End the processes that left the group, as daemons do, but have this host's environment.
+
+    Not found: one that also cleared its environment.
+    """
+    import psutil  # not needed, and not to be waited for, where there are namespaces
+
+    def carries_mark(process: psutil.Process) -> bool:
+        try:
+            return process.environ().get("SAGEMAKER_BASE_DIR") == mark
+        except psutil.Error:
+            return False  # it has ended, or is another user's
+
+    for _ in range(100):  # one may start another while we look
+        escaped = [process for process in psutil.process_iter() if carries_mark(process)]
+        if not escaped:
+            return
+        for process in escaped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(escaped, timeout=0.1)
 
 
 def send(group: int, number: int) -> None:
@@ -71,7 +103,6 @@ def wait_for_all(pid: int) -> int:
     assert code is not None, "the container's process was never reaped"
     while code == -signal.SIGTERM and group_lives(pid):
         time.sleep(0.02)
-    send(pid, signal.SIGKILL)
     return code
 
 

@@ -34,8 +34,6 @@ UNSHARE = [
     *("--user", "--map-root-user", "--mount", "--uts", "--pid"),
     *("--fork", "--kill-child", "--mount-proc"),
 ]
-# -I and -S: the supervisor needs nothing but the standard library, and so starts faster.
-SUPERVISOR = [sys.executable, "-I", "-S", str(HOST_PROGRAM)]
 NO_NAMESPACES = "STUB_AWS_NO_NAMESPACES"
 TOOLKIT = [sys.executable, "-m", "sagemaker_training.cli.train"]
 
@@ -193,7 +191,9 @@ def supervisor_command(request: HostRequest, isolated: bool) -> list[str]:
     specification = request.layout.root / "host.json"
     specification.write_text(json.dumps(request.specification(isolated)), encoding="utf-8")
     unshare = [*UNSHARE, *(["--net"] if request.offline else [])] if isolated else []
-    return [*unshare, *SUPERVISOR, str(specification)]
+    # -I: nobody's settings. -S: with namespaces only the standard library is needed.
+    python = [sys.executable, "-I", *(["-S"] if isolated else [])]
+    return [*unshare, *python, str(HOST_PROGRAM), str(specification)]
 
 
 @functools.cache
