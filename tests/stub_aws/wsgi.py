@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from collections.abc import Callable
@@ -35,7 +36,8 @@ def error_response(environ: Environ, status: int, code: str, message: str) -> Re
         body = json.dumps({"__type": code, "message": message})
         return Response(body, status, headers, content_type="application/x-amz-json-1.1")
     inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
-    if "/s3/" in environ.get("HTTP_AUTHORIZATION", ""):
+    authorization = environ.get("HTTP_AUTHORIZATION")
+    if authorization is None or "/s3/" in authorization:  # anonymous calls are for S3
         body = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
     else:
         body = (
@@ -43,3 +45,12 @@ def error_response(environ: Environ, status: int, code: str, message: str) -> Re
             f"<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
     return Response(body, status, headers, content_type="text/xml")
+
+
+def read_body(environ: Environ) -> bytes:
+    """The request's body, put back so that the next reader finds it again."""
+    if "stub_aws.body" not in environ:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["stub_aws.body"] = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(environ["stub_aws.body"])
+    return environ["stub_aws.body"]
