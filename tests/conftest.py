@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import pytest_socket
 
-from tests.stub_aws.aws import StubAWS
+from tests.stub_aws.aws import StubAWS, forget_the_person
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
+forget_the_person()
 
 
 def pytest_runtest_setup() -> None:

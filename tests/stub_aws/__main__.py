@@ -7,22 +7,25 @@ import signal
 import subprocess
 import sys
 
-from .aws import StubAWS
+from .aws import StubAWS, forget_the_person
 
 
 def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__, file=sys.stderr)
         return 0 if arguments else 2
-    # Ctrl-C reaches COMMAND as well, which decides what it means; SIGTERM is passed on.
+    # Ctrl-C reaches COMMAND as well, which decides what it means; SIGTERM and SIGHUP end it.
     signal.signal(signal.SIGINT, lambda *_: None)
+    forget_the_person()
     with StubAWS() as stub:
         try:
             command = subprocess.Popen(arguments, env=stub.environment)
         except OSError as error:
             print(f"stub AWS: cannot run {arguments[0]}: {error.strerror}", file=sys.stderr)
             return 127
-        signal.signal(signal.SIGTERM, lambda *_: command.terminate())
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, lambda *_: command.terminate())
         code = command.wait()
     return code if code >= 0 else 128 - code
 

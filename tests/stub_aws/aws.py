@@ -105,6 +105,13 @@ class StubAWS:
         }
 
 
+def forget_the_person() -> None:
+    """Take the person's AWS settings out of this process: boto3, also inside moto, obeys them."""
+    for name in [name for name in os.environ if name.startswith(REMOVED_PREFIXES)]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+
+
 def read_policy(name: str) -> dict[str, Any]:
     """A policy document that the workshop ships, with this account's values filled in."""
 

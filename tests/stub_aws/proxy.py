@@ -17,11 +17,13 @@ import ssl
 import threading
 from pathlib import Path
 
-import boto3
 import trustme
+
+from .clients import regions
 
 STS_HOST = re.compile(r"sts(\.[a-z0-9-]+)?\.amazonaws\.com")
 CHUNK = 64 * 1024
+POLL_S = 0.05  # how soon the server notices that it shall end
 
 
 class Proxy:
@@ -41,7 +43,9 @@ class Proxy:
         self._server = _Server(("127.0.0.1", 0), _Connection)
         self._server.context = context
         self._server.target = target
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL_S,), daemon=True
+        )
         self._thread.start()
 
     @property
@@ -56,8 +60,7 @@ class Proxy:
 
 def sts_hosts() -> list[str]:
     """The names of STS: the global one and those of all regions that botocore knows."""
-    regions = boto3.Session().get_available_regions("sts")
-    return ["sts.amazonaws.com", *(f"sts.{region}.amazonaws.com" for region in regions)]
+    return ["sts.amazonaws.com", *(f"sts.{region}.amazonaws.com" for region in regions("sts"))]
 
 
 class _Server(socketserver.ThreadingTCPServer):

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 from moto.sts.models import sts_backends
 
 from . import artifacts, channels, images, spot
 from .authorization import ACCOUNT_ID
 from .checkpoints import CheckpointSync
+from .clients import make_client
 from .configuration import checkpoint_path, configuration
 from .instance import TOOLKIT, HostRequest, Instance, Layout, cores_of, namespaces_available
 from .logs import LogStream
@@ -214,10 +214,7 @@ def role_credentials(job: Job) -> dict[str, str]:
 
 def client(service: str, job: Job, platform: Platform) -> Any:
     """A client with the rights of the job's role."""
-    keys = {name.lower(): value for name, value in role_credentials(job).items()}
-    return boto3.client(
-        service, region_name=platform.region, endpoint_url=platform.endpoint, **keys
-    )
+    return make_client(service, platform.endpoint, platform.region, role_credentials(job))
 
 
 def environment_variables(job: Job, image: images.Image, platform: Platform) -> dict[str, str]:

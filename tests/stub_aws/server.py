@@ -21,6 +21,7 @@ from werkzeug.serving import make_server
 from .authorization import Gate
 from .executor import Executor
 from .provider import bind
+from .proxy import POLL_S
 from .quotas import QUOTAS
 from .run import Platform
 from .store import Store
@@ -41,7 +42,9 @@ class Server:
         self.executor = Executor(Platform(self.store, self.url, region))
         provider = bind(self.store, self.executor, self.url, self.quotas)
         self._http.app = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))))
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(POLL_S,), daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
