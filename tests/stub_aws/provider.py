@@ -353,6 +353,7 @@ ECHOED = (
     "ResourceConfig",
     "StoppingCondition",
     "Environment",
+    "CheckpointConfig",
     "VpcConfig",
     "DebugHookConfig",
     "ProfilerConfig",
