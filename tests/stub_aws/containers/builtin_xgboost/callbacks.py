@@ -45,6 +45,33 @@ class MetricLines(EvaluationMonitor):
         return super().after_iteration(model, self._first + epoch, evals_log)
 
 
+class InOrder(TrainingCallback):
+    """Several callbacks as one, each called after each round, in their order.
+
+    XGBoost keeps callbacks in a set and skips the rest once one of them asks it to stop, so that
+    the last round's metric line might or might not be printed.
+    """
+
+    def __init__(self, members: Sequence[TrainingCallback]) -> None:
+        self._members = members
+
+    def before_training(self, model: xgb.Booster) -> xgb.Booster:
+        for member in self._members:
+            model = member.before_training(model)
+        return model
+
+    def after_iteration(
+        self, model: xgb.Booster, epoch: int, evals_log: TrainingCallback.EvalsLog
+    ) -> bool:
+        wishes = [member.after_iteration(model, epoch, evals_log) for member in self._members]
+        return any(wishes)
+
+    def after_training(self, model: xgb.Booster) -> xgb.Booster:
+        for member in self._members:
+            model = member.after_training(model)
+        return model
+
+
 class SavedEachRound(TrainingCallback):
     """Keeps the newest model in a file, replaced as a whole so that it is never half written."""
 

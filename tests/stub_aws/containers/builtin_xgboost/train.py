@@ -321,7 +321,7 @@ class Training:
             evals=watched,
             evals_result=results,
             custom_metric=self._custom_metric,
-            callbacks=after_each_round,
+            callbacks=[callbacks.InOrder(after_each_round)],
             xgb_model=checkpoint,
             verbose_eval=False,
         )
