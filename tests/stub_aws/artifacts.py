@@ -49,4 +49,6 @@ def upload(s3: Any, archive: Path, uri: str) -> None:
     try:
         s3.upload_file(str(archive), bucket, key)
     except S3UploadFailedError as error:
-        raise UploadError(f"ClientError: Artifact upload failed:{error}") from error
+        # boto3's text is "Failed to upload FILE to BUCKET/KEY: REASON"; the file is not the job's.
+        reason = str(error).partition(f"{bucket}/{key}: ")[2]
+        raise UploadError(f"ClientError: Artifact upload failed:{reason}") from error

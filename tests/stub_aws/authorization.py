@@ -166,7 +166,10 @@ def applies(statement: dict[str, Any], permission: Permission) -> bool:
             return False
     elif not _matches(statement["Action"], permission.action, ignore_case=True):
         return False
-    if not _matches(statement["Resource"], permission.resource):
+    if "NotResource" in statement:
+        if _matches(statement["NotResource"], permission.resource):
+            return False
+    elif not _matches(statement["Resource"], permission.resource):
         return False
     return all(
         _condition_holds(operator, key, expected, permission.context)
@@ -177,8 +180,8 @@ def applies(statement: dict[str, Any], permission: Permission) -> bool:
 
 def _condition_holds(operator: str, key: str, expected: Any, context: dict[str, str]) -> bool:
     actual = context.get(key)
-    if actual is None:
-        return operator.endswith("IfExists")
+    if actual is None:  # a negated operator holds where the request has no such key
+        return operator.endswith("IfExists") or operator == "StringNotEquals"
     match operator.removesuffix("IfExists"):
         case "StringEquals" | "ArnEquals":
             return actual in _as_list(expected)

@@ -87,7 +87,11 @@ class Run:
         if outcome.status == "Stopped" and self._job.secondary_status != "Stopping":
             return self._stop_early()
         self._advance("Uploading")
-        upload_artifacts(self._s3, self._job, layouts, self._folder)
+        try:
+            upload_artifacts(self._s3, self._job, layouts, self._folder)
+        except JobFailed:
+            if outcome.status != "Failed":  # else what the script failed of stays the reason
+                raise
         return outcome
 
     def _attempt(self, image: images.Image, layouts: list[Layout]) -> Outcome:

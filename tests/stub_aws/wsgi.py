@@ -36,8 +36,8 @@ def error_response(environ: Environ, status: int, code: str, message: str) -> Re
         body = json.dumps({"__type": code, "message": message})
         return Response(body, status, headers, content_type="application/x-amz-json-1.1")
     inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
-    authorization = environ.get("HTTP_AUTHORIZATION")
-    if authorization is None or "/s3/" in authorization:  # anonymous calls are for S3
+    form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+    if not form:  # S3; IAM and STS send forms
         body = f"<Error>{inner}<RequestId>{request_id}</RequestId></Error>"
     else:
         body = (
