@@ -509,6 +509,12 @@ def test_a_header_and_text_are_read_as_by_the_image_and_told_once(host, capsys):
     )
 
 
+def test_of_a_header_over_numbers_only_the_header_is_told(host, capsys):
+    host.add("train", {"a.csv": "id,kind\n7,1\n"})
+    load(host)
+    assert "text such as" not in capsys.readouterr().out
+
+
 def test_nothing_is_told_of_a_good_file(host, rows, capsys):
     host.add("train", {"a.csv": as_csv(rows) + "1,,2,,3\n"})
     assert load(host).num_row() == len(rows) + 1
@@ -671,6 +677,13 @@ def test_early_stopping_without_metric_or_validation_has_no_effect(
     model = host.run(BINARY | {"num_round": "8", "early_stopping_rounds": "1"} | metric)
     assert xgb.Booster(model_file=model).num_boosted_rounds() == 8
     assert "stub AWS: early_stopping_rounds has no effect on this job" in capsys.readouterr().out
+
+
+def test_early_stopping_knows_which_metrics_shall_grow(host, rows):
+    host.add("train", {"a.csv": as_csv(rows)}).add("validation", {"b.csv": as_csv(rows[::-1])})
+    growing = {"num_round": "6", "early_stopping_rounds": "1", "eval_metric": "auc"}
+    model = host.run(BINARY | growing)  # on rows that it has seen, it is better each round
+    assert xgb.Booster(model_file=model).num_boosted_rounds() == 6
 
 
 def test_a_tuning_metric_is_evaluated_and_stops_early(host, rows, capsys):
@@ -928,7 +941,7 @@ def test_a_wrong_hyperparameter_fails_the_job_with_its_message(jobs):
     )
 
 
-def test_own_metric_definitions_are_refused(jobs):
+def test_a_job_with_definitions_of_its_own_is_refused(jobs):
     own = algorithm(MetricDefinitions=[{"Name": "a", "Regex": "b"}])
     with pytest.raises(ClientError) as refused:
         jobs.start(BINARY, {"train": {"a.csv": "1,2\n"}}, AlgorithmSpecification=own)
