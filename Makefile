@@ -30,7 +30,7 @@ workshop: env ## open the lessons in JupyterLab, with an AWS of their own on thi
 	@$(ON_STUB) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-		--KernelManager.transport_encryption=auto $(JUPYTER_ARGS)
+		--KernelManager.transport_encryption=auto $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER_ARGS)
 
 lessons: env ## execute every lesson; pages go to build/lessons/
 	@$(ON_STUB) tests.run_lessons --timeout $(TIMEOUT) $(LESSON)
