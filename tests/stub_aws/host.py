@@ -12,6 +12,7 @@ milliseconds. Without a process namespace `psutil` finds what a job leaves runni
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -23,6 +24,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+# From <sys/mount.h>. A process for each mount, as `mount` is, would take longer than all the rest.
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE = 1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 18
 
 
 def main() -> int:
@@ -119,15 +124,15 @@ def group_lives(group: int) -> bool:
 
 def enter_namespace(spec: dict) -> None:
     """Give the host the file system of a SageMaker instance, seen by no other process."""
-    mount("--make-rprivate", "/")
+    mount(None, "/", flags=MS_REC | MS_PRIVATE)
     root = Path(spec["root"])
     for number, kept in enumerate(spec["kept"]):
         protect(Path(kept), root / "written" / str(number))
     share_cores(spec["cores"], spec["cores_file"])
     if spec["offline"]:
         raise_loopback()
-    mount("--bind", spec["hosts_file"], "/etc/hosts")
-    subprocess.run(["hostname", spec["hostname"]], check=True)
+    mount(spec["hosts_file"], "/etc/hosts", flags=MS_BIND)
+    socket.sethostname(spec["hostname"])
     covered: list[Path] = []
     # The folder that holds `root` goes last: once it is hidden, nothing can be bound from there.
     for path in sorted(map(Path, spec["covered"]), key=root.is_relative_to):
@@ -144,7 +149,7 @@ def share_cores(cores: list[int], listed: str) -> None:
     """Keep the host to its cores, and let what counts them (os.cpu_count) see no others."""
     if len(cores) < len(os.sched_getaffinity(0)):
         os.sched_setaffinity(0, cores)
-        mount("--bind", listed, "/sys/devices/system/cpu/online")
+        mount(listed, "/sys/devices/system/cpu/online", flags=MS_BIND)
 
 
 def raise_loopback() -> None:
@@ -155,29 +160,29 @@ def raise_loopback() -> None:
 
 def make_read_only(path: str) -> None:
     """A remount must keep the flags that the mount has: a user namespace may not clear them."""
-    mount("--bind", path, path)
+    mount(path, path, flags=MS_BIND)
     flags = os.statvfs(path).f_flag
-    names = {"nosuid": os.ST_NOSUID, "nodev": os.ST_NODEV, "noexec": os.ST_NOEXEC}
-    names |= {"noatime": os.ST_NOATIME, "nodiratime": os.ST_NODIRATIME}
-    kept = [name for name, flag in names.items() if flags & flag]
-    mount("-o", ",".join(["remount", "bind", "ro", *kept]), path)
+    names = {os.ST_NOSUID: MS_NOSUID, os.ST_NODEV: MS_NODEV, os.ST_NOEXEC: MS_NOEXEC}
+    names |= {os.ST_NOATIME: MS_NOATIME, os.ST_NODIRATIME: MS_NODIRATIME}
+    kept = sum(flag for name, flag in names.items() if flags & name)
+    mount(None, path, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
 
 
 def change_root(appearing: dict[str, str]) -> None:
     """Let folders appear where the real root has none and we may make none, such as `/state`."""
     new = Path("/mnt")
-    mount("-t", "tmpfs", "tmpfs", str(new))
+    mount("tmpfs", str(new), kind="tmpfs")
     for entry in Path("/").iterdir():
         twin = new / entry.name
         if entry.is_symlink():
             twin.symlink_to(entry.readlink())
         elif entry.is_dir() and entry != new:
             twin.mkdir()
-            mount("--rbind", str(entry), str(twin))
+            mount(str(entry), str(twin), flags=MS_BIND | MS_REC)
     for target, source in appearing.items():
         point = new / target.lstrip("/")
         point.mkdir(parents=True, exist_ok=True)
-        mount("--bind", source, str(point))
+        mount(source, str(point), flags=MS_BIND)
     os.chroot(new)
     os.chdir("/")
 
@@ -187,8 +192,9 @@ def protect(path: Path, scratch: Path) -> None:
     upper, work = scratch / "upper", scratch / "work"
     upper.mkdir(parents=True)
     work.mkdir()
-    options = f"lowerdir={path},upperdir={upper},workdir={work},userxattr"
-    mount("-t", "overlay", "overlay", "-o", options, str(path))
+    # volatile: nothing of it need reach the disk, for which the host's end would wait.
+    options = f"lowerdir={path},upperdir={upper},workdir={work},userxattr,volatile"
+    mount("overlay", str(path), kind="overlay", options=options)
 
 
 def hide(path: Path, stage: Path, kept: list[str], binds: dict[str, str]) -> None:
@@ -205,16 +211,29 @@ def hide(path: Path, stage: Path, kept: list[str], binds: dict[str, str]) -> Non
         else:
             point.parent.mkdir(parents=True, exist_ok=True)
             point.touch()
-        mount("--rbind", source, str(point))
-    mount("--rbind", str(stage), str(path))
+        mount(source, str(point), flags=MS_BIND | MS_REC)
+    mount(str(stage), str(path), flags=MS_BIND | MS_REC)
 
 
 def below(path: str, folder: Path) -> bool:
     return Path(path) != folder and Path(path).is_relative_to(folder)
 
 
-def mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True)
+def mount(
+    source: str | None, target: str, *, kind: str | None = None, flags: int = 0, options: str = ""
+) -> None:
+    """The system call mount(2), which Python's standard library lacks.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    call = ctypes.CDLL(None, use_errno=True).mount
+    text = ctypes.c_char_p
+    call.argtypes = [text, text, text, ctypes.c_ulong, text]
+    names = [name and os.fsencode(name) for name in (source, target, kind)]
+    if call(*names, flags, os.fsencode(options)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
 
 
 if __name__ == "__main__":
