@@ -712,6 +712,13 @@ def test_checkpoints_are_kept_and_resumed_from(host, rows, capsys):
     assert np.array_equal(predict(model, rows), bare(rows, 9))
 
 
+def test_checkpoints_are_found_where_a_host_has_no_opt_ml(host, rows, monkeypatch):
+    host.add("train", {"a.csv": as_csv(rows)})
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(host.root))
+    host.run(BINARY, checkpointconfig={"LocalPath": "/opt/ml/checkpoints"})
+    assert len(list((host.root / "checkpoints").iterdir())) == 5
+
+
 def test_what_a_stopped_job_leaves_is_one_whole_model(host, rows, monkeypatch):
     host.add("train", {"a.csv": as_csv(rows)})
     ended = []
