@@ -128,8 +128,10 @@ class Hyperparameters:
         self, name: str, default: Any, read: Callable[[str], Any], text: str, metavar: str = "N"
     ) -> None:
         """Add one; ``name`` is how SageMaker and the command line give it."""
+        # SageMaker gives a name of one letter with one hyphen: {"C": 1} arrives as -C 1
+        names = [f"-{name}", f"--{name}"] if len(name) == 1 else [f"--{name}"]
         self._group.add_argument(
-            f"--{name}",
+            *names,
             type=read,
             default=default,
             metavar=metavar,
