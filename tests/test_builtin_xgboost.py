@@ -5,6 +5,7 @@ The oracle is XGBoost itself on the same rows, and scikit-learn for the metrics 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import re
@@ -23,7 +24,7 @@ import sklearn.metrics
 import xgboost as xgb
 from botocore.exceptions import ClientError
 
-from tests.stub_aws import first_party, images
+from tests.stub_aws import first_party, images, run
 from tests.stub_aws.instance import CONTAINERS
 from tests.stub_aws.validation import validation_message
 from tests.stub_jobs import (
@@ -867,6 +868,21 @@ def test_another_version_of_the_image_is_told(tag, told):
     if told:
         here = f"XGBoost {xgb.__version__} stands in for it here"
         assert f"sagemaker-xgboost:{tag} carries XGBoost {tag[:3]}; {here}" in sentence
+
+
+# ---- Addresses -------------------------------------------------------------------------------
+
+
+def test_no_two_jobs_have_an_address_in_common():
+    """XGBoost's tracker has a fixed port, which stays taken for a while after a job."""
+    hosts = ["algo-1", "algo-2"]
+    given = [run.loopback_addresses(hosts, network) for network in range(run.NETWORKS)]
+    addresses = {address for pair in given for address in pair.values()}
+    assert len(addresses) == 2 * run.NETWORKS
+    assert all(ipaddress.ip_address(address).is_loopback for address in addresses)
+    assert run.loopback_addresses(hosts, run.NETWORKS) == given[0]
+    firsts = {next(run.Platform(None, "", "").networks) for _ in range(5)}
+    assert len(firsts) > 1  # another stub on this machine begins elsewhere
 
 
 # ---- Real jobs ---------------------------------------------------------------------------------

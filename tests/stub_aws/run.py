@@ -8,6 +8,7 @@ that it lacks fails the job.
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 import time
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from .store import Job, Store
 
 GRACE_S = 120  # between SIGTERM and SIGKILL (API reference, StopTrainingJob)
 POLL_S = 0.02
+NETWORKS = 250 * 250  # of loopback addresses, one for each start of a job's hosts
 SHUT_DOWN = "InternalServerError: The stub AWS was shut down."
 
 
@@ -51,7 +53,9 @@ class Platform:
     endpoint: str
     region: str
     closing: threading.Event = field(default_factory=threading.Event)
-    job_numbers: Any = field(default_factory=itertools.count)
+    # Not from 0: a port on which something listened is taken for a minute after, and another stub
+    # may have run, or be running, on this machine.
+    networks: Any = field(default_factory=lambda: itertools.count(secrets.randbelow(NETWORKS)))
 
 
 class Run:
@@ -62,7 +66,6 @@ class Run:
         self._folder = folder
         self._platform = platform
         self._hosts = [f"algo-{number}" for number in range(1, job.instance_count + 1)]
-        self._addresses = loopback_addresses(self._hosts, next(platform.job_numbers))
         self._s3 = client("s3", job, platform)
         self._spot = spot.Interruptions(job)
         self._deadline: float | None = None
@@ -118,6 +121,7 @@ class Run:
 
     def _run_hosts(self, image: images.Image, layouts: list[Layout]) -> Outcome:
         environment = environment_variables(self._job, image, self._platform)
+        addresses = loopback_addresses(self._hosts, next(self._platform.networks))
         instances: list[Instance] = []
         try:
             for number, (host, layout) in enumerate(zip(self._hosts, layouts, strict=True)):
@@ -125,7 +129,7 @@ class Run:
                 request = HostRequest(
                     layout=layout,
                     name=host,
-                    addresses=self._addresses,
+                    addresses=addresses,
                     environment=environment,
                     cores=cores_of(number, len(self._hosts)),
                     command=container_command(self._job),
@@ -284,13 +288,13 @@ def find_image(job: Job) -> images.Image:
     return image
 
 
-def loopback_addresses(hosts: list[str], job_number: int) -> dict[str, str]:
-    """Host name -> an address on this machine that no other job of this stub uses.
+def loopback_addresses(hosts: list[str], network: int) -> dict[str, str]:
+    """Host name -> an address on this machine, another one for each number `network`.
 
     All of 127/8 is loopback on Linux, so ports of one job never meet those of another.
     """
-    network = 1 + job_number % 250
-    return {host: f"127.{network}.0.{number}" for number, host in enumerate(hosts, start=2)}
+    second, third = divmod(network % NETWORKS, 250)
+    return {host: f"127.{1 + second}.{third}.{number}" for number, host in enumerate(hosts, 2)}
 
 
 def fill_channels(s3: Any, job: Job, layouts: list[Layout]) -> list[PipeFeeder]:
