@@ -17,13 +17,16 @@ export PYTHON LOCK_ARGS
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
 
-.PHONY: help env workshop kernel lessons test notebooks lint format lock clean
+.PHONY: help env clients workshop kernel lessons test notebooks lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
+
+clients: env ## the same for .venv-sdk3: the SDK 3 and the AWS CLI, which the tests try on the stub AWS
+	@.ci/make_venv .venv-sdk3 requirements-sdk3.txt "1.1 GB"
 
 # `-m jupyterlab`, not the script `jupyter-lab`, which would not survive a move of this folder.
 workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine
@@ -35,7 +38,7 @@ workshop: env ## open the lessons in JupyterLab, with an AWS of their own on thi
 lessons: env ## execute every lesson; pages go to build/lessons/
 	@$(ON_STUB) tests.run_lessons --timeout $(TIMEOUT) $(LESSON)
 
-test: env ## lint, then every test, the lessons among them
+test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff check --quiet .
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
@@ -58,10 +61,10 @@ format: env ## format the code, and derive the notebooks
 	@$(VENV_PYTHON) -m ruff format .
 	@$(VENV_PYTHON) -m tests.notebook_pairs
 
-lock: ## resolve requirements.in into requirements.txt, on Linux
+lock: ## resolve requirements*.in into requirements*.txt, on Linux
 	@.ci/make_lock
 
-clean: ## remove .venv, build/ and every cache
-	rm -rf .venv build .pytest_cache .ruff_cache
+clean: ## remove .venv, .venv-sdk3, build/ and every cache
+	rm -rf .venv .venv-sdk3 build .pytest_cache .ruff_cache
 	find notebooks scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find notebooks scripts -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -28,18 +28,24 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line.strip()]
 
 
-LOCK = {canonicalize_name(r.name): r for r in requirements("requirements.txt")}
+def read_lock(name: str) -> dict[str, Requirement]:
+    return {canonicalize_name(r.name): r for r in requirements(name)}
 
 
-def locked(name: str) -> Version:
-    """The version that the lock gives a package."""
-    (pin,) = LOCK[canonicalize_name(name)].specifier
+LOCK = read_lock("requirements.txt")
+LOCKS = {"requirements": LOCK, "requirements-sdk3": read_lock("requirements-sdk3.txt")}
+
+
+def locked(name: str, lock: dict[str, Requirement] = LOCK) -> Version:
+    """The version that a lock gives a package."""
+    (pin,) = lock[canonicalize_name(name)].specifier
     return Version(pin.version)
 
 
-def test_every_line_of_the_lock_is_one_exact_version() -> None:
-    assert len(LOCK) > 100
-    for requirement in LOCK.values():
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+def test_every_line_of_a_lock_is_one_exact_version(lock: dict[str, Requirement]) -> None:
+    assert len(lock) > 100
+    for requirement in lock.values():
         operators = [specifier.operator for specifier in requirement.specifier]
         assert operators == ["=="], requirement
         (pin,) = requirement.specifier
@@ -47,7 +53,10 @@ def test_every_line_of_the_lock_is_one_exact_version() -> None:
         assert Version(pin.version).local is None, f"{requirement}: others cannot install it"
 
 
-@pytest.mark.parametrize("name", ["requirements.in", "requirements.txt", "environment.yml"])
+FILES = [*(name + kind for name in LOCKS for kind in (".in", ".txt")), "environment.yml"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_no_file_says_where_packages_come_from(name: str) -> None:
     text = (ROOT / name).read_text()
     options = r"--(extra-)?index-url|--find-links|--trusted-host| -[fi] "
@@ -55,18 +64,20 @@ def test_no_file_says_where_packages_come_from(name: str) -> None:
     assert not re.search(r"(?<![\w.])/(home|root|tmp|opt|usr|work|Users)\b", text)
 
 
-def test_the_lock_covers_what_we_choose() -> None:
-    chosen = requirements("requirements.in")
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_lock_covers_what_we_choose(name: str) -> None:
+    chosen = requirements(f"{name}.in")
     assert chosen
     for requirement in chosen:
-        assert requirement.specifier.contains(locked(requirement.name)), requirement
-        lock_marker = LOCK[canonicalize_name(requirement.name)].marker
+        assert requirement.specifier.contains(locked(requirement.name, LOCKS[name])), requirement
+        lock_marker = LOCKS[name][canonicalize_name(requirement.name)].marker
         assert str(lock_marker) == str(requirement.marker), requirement
 
 
-def test_each_choice_says_why() -> None:
+@pytest.mark.parametrize("name", LOCKS)
+def test_each_choice_says_why(name: str) -> None:
     previous = ""
-    for line in (ROOT / "requirements.in").read_text().splitlines():
+    for line in (ROOT / f"{name}.in").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             assert re.search(r"\s# \S", line) or previous.startswith("# "), line
         previous = line
@@ -118,7 +129,7 @@ def test_make_and_conda_use_the_same_python_and_lock() -> None:
     assert python == "python=3.11"
     assert sys.version_info[:2] == (3, 11)
     assert pip == ["-r requirements.txt"]
-    assert "LOCK=requirements.txt" in script
+    assert "LOCK=${2:-requirements.txt}" in script
     assert ".ci/make_venv" in (ROOT / "Makefile").read_text()
 
 
@@ -140,7 +151,7 @@ FAKE_PYTHON = """\
 # Stands in for an interpreter of version $VERSION whose pip installs nothing.
 case "$*" in
     *version_info*) echo "$VERSION" ;;
-    "-m venv --clear .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m venv --clear .venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
     "-m pip --version") [ ! -e no-pip ] ;;
     *"pip install"*) echo pip >>calls; echo "Collecting nothing"; echo "ERROR: no $PIP_EXIT" >&2
                      exit "$PIP_EXIT" ;;
@@ -161,12 +172,14 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def make_env(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`make env` there, by default with an interpreter that is right."""
+def make_env(
+    checkout: Path, target: str = "env", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """`make env` or `make clients` there, by default with an interpreter that is right."""
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
     settings = {"PYTHON": str(checkout / "fake-python"), "VERSION": "3.11", "PIP_EXIT": "0"}
     return subprocess.run(
-        ["make", "--no-print-directory", "env"],
+        ["make", "--no-print-directory", target],
         cwd=checkout,
         env={**surroundings, **settings, **variables},
         capture_output=True,
@@ -186,6 +199,21 @@ def test_the_lock_is_installed_once(checkout: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "Setting up .venv" in first.stdout
     assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 1)
+
+
+def test_the_other_clients_have_an_environment_of_their_own(checkout: Path) -> None:
+    (checkout / "requirements-sdk3.txt").write_text("other==1\n")
+    first, second = make_env(checkout, "clients"), make_env(checkout, "clients")
+    assert first.returncode == 0, first.stderr
+    assert "Setting up .venv-sdk3 from requirements-sdk3.txt" in first.stdout
+    for venv, lock in ((".venv", "first==1\n"), (".venv-sdk3", "other==1\n")):
+        assert (checkout / venv / "installed-requirements.txt").read_text() == lock
+    assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 2)
+
+
+def test_only_the_tests_need_the_other_clients() -> None:
+    recipes = (ROOT / "Makefile").read_text()
+    assert re.findall(r"^(\w+):.* clients\b", recipes, re.MULTILINE) == ["test"]
 
 
 def test_a_changed_lock_is_installed_in_place(checkout: Path) -> None:
