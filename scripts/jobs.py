@@ -1,4 +1,4 @@
-"""Finished training jobs as things to look at: a table, a timeline, a log, a console link.
+"""Training jobs as things to wait for and to look at: a table, a timeline, a log, a console link.
 
 Everything is read from what AWS says of the job (DescribeTrainingJob, CloudWatch Logs), so it works
 for any training job in the account, not only for the workshop's own.
@@ -6,6 +6,8 @@ for any training job in the account, not only for the workshop's own.
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import sagemaker
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+RUNNING = ("InProgress", "Stopping")  # every other TrainingJobStatus is an end
+QUIET_S = 60  # after so many seconds without news, `wait_for` says whom it is waiting for
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: each partition is a world of
 # its own, with a console of its own.
@@ -25,11 +29,64 @@ CONSOLES = {
     "aws-us-gov": "console.amazonaws-us-gov.com",
 }
 
+# The phases that take a job's time, in their order; AWS bills all but the first.
+PHASES = ("Starting", "Downloading", "Training", "Uploading")
+
 Description = Mapping[str, Any]
 
 
 class JobError(LookupError):
     """A job has not (yet) what was asked for; the message says why and what to do."""
+
+
+def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> list[Description]:
+    """Wait until every job of these names has ended; print a line for each status that one enters.
+
+    Returns their last descriptions, in the order of ``names``. A job that failed or was stopped has
+    ended too: look at its TrainingJobStatus. Interrupting the wait does not stop the jobs.
+    Raises JobError when there is no job of a name.
+    """
+    client = session.boto_session.client("sagemaker")
+    width = max(map(len, names), default=0)
+    told = dict.fromkeys(names, 0)
+    ended: dict[str, Description] = {}
+    news = time.monotonic()
+    while True:
+        for name in [name for name in told if name not in ended]:
+            job = _describe(client, name)
+            for line in _news(job, told[name]):
+                print(f"{name:{width}}  {line}", flush=True)
+                news, told[name] = time.monotonic(), told[name] + 1
+            if job["TrainingJobStatus"] not in RUNNING:
+                ended[name] = job
+        if len(ended) == len(told):
+            return [ended[name] for name in names]
+        if time.monotonic() - news > QUIET_S:
+            print(f"still running: {', '.join(sorted(told.keys() - ended.keys()))}", flush=True)
+            news = time.monotonic()
+        time.sleep(poll_s)
+
+
+def _describe(client: Any, name: str) -> Description:
+    from botocore.exceptions import ClientError
+
+    try:
+        return client.describe_training_job(TrainingJobName=name)
+    except ClientError as error:
+        if "not found" not in error.response["Error"]["Message"]:
+            raise
+        raise JobError(
+            f"There is no training job {name!r} in {client.meta.region_name}: look at its name and "
+            "at the region of the session."
+        ) from error
+
+
+def _news(job: Description, told: int) -> Iterator[str]:
+    """What to say of each status after the first ``told``: seconds since creation, and its name."""
+    for step in (job.get("SecondaryStatusTransitions") or [])[told:]:
+        seconds = (step["StartTime"] - job["CreationTime"]).total_seconds()
+        why = job.get("FailureReason", "") if step["Status"] == "Failed" else ""
+        yield f"{seconds:5.0f} s  {step['Status']}  {' '.join(why.split())}".rstrip()
 
 
 def table(*descriptions: Description) -> pd.DataFrame:
@@ -93,13 +150,44 @@ def _seconds(step: Mapping[str, Any]) -> float | None:
     return None if end is None else (end - step["StartTime"]).total_seconds()
 
 
+def phases(*descriptions: Description) -> pd.DataFrame:
+    """Seconds that each job spent in each status: a row per job, a column per status, in order.
+
+    A status that a job passed more than once (a spot job starts again) is summed up; one that it
+    never had, or that has not ended, is missing.
+    """
+    import pandas as pd
+
+    rows: dict[str, dict[str, float]] = {}
+    for job in descriptions:
+        steps = timeline(job).dropna(subset="seconds")
+        rows[job["TrainingJobName"]] = (
+            steps.groupby("status", sort=False)["seconds"].sum().to_dict()
+        )
+    order = [name for name in PHASES if any(name in row for row in rows.values())]
+    others = [name for row in rows.values() for name in row if name not in PHASES]
+    return pd.DataFrame.from_dict(
+        rows, orient="index", columns=[*order, *dict.fromkeys(others)], dtype=float
+    )
+
+
 def log(session: sagemaker.Session, job_name: str) -> list[str]:
     """All log lines of a job, host after host, as the containers printed them.
 
     Raises JobError when the job has no log: it wrote none yet, or there is no such job.
     """
+    return events(session, job_name)["line"].tolist()
+
+
+def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
+    """A job's log as a table, host after host: ``time`` (UTC, to the millisecond) and ``line``.
+
+    Raises JobError as ``log`` does.
+    """
+    import pandas as pd
+
     client = session.boto_session.client("logs")
-    lines: list[str] = []
+    lines: list[tuple[int, str]] = []
     for stream in _streams(client, job_name):
         lines.extend(_lines(client, stream))
     if not lines:
@@ -107,7 +195,9 @@ def log(session: sagemaker.Session, job_name: str) -> list[str]:
             f"No log of {job_name!r} in {LOG_GROUP}: either there is no such job in "
             f"{session.boto_region_name}, or it has not started its container yet."
         )
-    return lines
+    frame = pd.DataFrame(lines, columns=["time", "line"])
+    frame["time"] = pd.to_datetime(frame["time"], unit="ms", utc=True)
+    return frame
 
 
 def _streams(client: Any, job_name: str) -> list[str]:
@@ -121,16 +211,31 @@ def _streams(client: Any, job_name: str) -> list[str]:
         return []
 
 
-def _lines(client: Any, stream: str) -> Iterator[str]:
+def _lines(client: Any, stream: str) -> Iterator[tuple[int, str]]:
     # CloudWatch has reached the end when it hands back the token that it was given.
     request = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
     token = None
     while True:
         page = client.get_log_events(**request, **({"nextToken": token} if token else {}))
-        yield from (event["message"] for event in page["events"])
+        yield from ((event["timestamp"], event["message"]) for event in page["events"])
         if page["nextForwardToken"] == token:
             return
         token = page["nextForwardToken"]
+
+
+def command(log: list[str]) -> list[str]:
+    """The words that the container started the script with, from a job's log: its arguments alone.
+
+    The log does not quote: a value with blanks in it, one word to the script, is several here.
+    Raises JobError when no script was started.
+    """
+    after = iter(log)
+    if any("Invoking script with the following command" in line for line in after):
+        for line in after:
+            # as the image starts it: python train.py --eta 1, python -- train.py, python -m train
+            if match := re.match(r"\S*python\S* (?:-- |-m )?\S+(.*)$", line):
+                return match[1].split()
+    raise JobError("This log has no command line: the container has not started a script.")
 
 
 def console_link(description: Description) -> str:
