@@ -221,11 +221,16 @@ def home(session: sagemaker.Session) -> str:
     """One sentence on where this notebook runs and whether its AWS calls cost money, from what the
     environment itself says."""
     address = session.sagemaker_client.meta.endpoint_url
-    host = urlsplit(address).hostname or ""
-    if host == "localhost" or host == "::1" or host.startswith("127."):
+    if not is_billed(session):
         return f"AWS calls go to {address}, on this machine: nothing is billed."
     place = f"on the notebook instance {name}" if (name := _instance_name()) else "on your machine"
     return f"You are {place}; AWS calls go to {address}: jobs and storage are billed."
+
+
+def is_billed(session: sagemaker.Session) -> bool:
+    """Whether jobs of this session cost money: not where AWS's address is this very machine."""
+    host = urlsplit(session.sagemaker_client.meta.endpoint_url).hostname or ""
+    return not (host in ("localhost", "::1") or host.startswith("127."))
 
 
 def _instance_name() -> str | None:
