@@ -13,6 +13,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,27 +34,37 @@ class Part(NamedTuple):
     y: np.ndarray
 
 
-def load(args: argparse.Namespace, see: Callable[[pd.DataFrame], Any]) -> dict[str, Part]:
+def load(
+    args: argparse.Namespace,
+    see: Callable[[pd.DataFrame], Any],
+    stage: Callable[[str], AbstractContextManager] = nullcontext,
+) -> dict[str, Part]:
     """Read the channels; returns ``train`` and, where there is one, ``validation``.
 
     ``see`` makes of a checked frame what the model sees, one row per passenger, which a mask can
-    choose from: an array or a frame. Of ``args`` it takes train, validation, validation_fraction
-    and seed. Raises titanic.DataError for data that cannot be trained on.
+    choose from: an array or a frame. ``stage`` times what is "read" and what is "prepare" (see
+    stages.Stages). Of ``args`` it takes train, validation, validation_fraction and seed. Raises
+    titanic.DataError for data that cannot be trained on.
     """
-    frame = read(args.train, "train")
-    x, y = see(frame), titanic.labels(frame)
-    del frame  # at millions of rows it is hundreds of megabytes
+
+    def part(path: str, name: str) -> Part:
+        with stage("read"):
+            frame = read(path, name)
+        with stage("prepare"):  # the frame goes after it: at millions of rows hundreds of megabytes
+            return Part(see(frame), titanic.labels(frame))
+
+    x, y = part(args.train, "train")
     if y.min() == y.max():
         raise titanic.DataError(
             f"{args.train}: column {titanic.LABEL} is {y[0]} in every row; expected some 0, some 1"
         )
     if args.validation:
-        other = read(args.validation, "validation")
-        return {"train": Part(x, y), "validation": Part(see(other), titanic.labels(other))}
+        return {"train": Part(x, y), "validation": part(args.validation, "validation")}
     if args.validation_fraction:
-        mask = titanic.hold_out(y, args.validation_fraction, args.seed)
-        print(f"validation: {mask.sum():,} of these rows, held out (seed {args.seed})")
-        return {"train": Part(x[~mask], y[~mask]), "validation": Part(x[mask], y[mask])}
+        with stage("prepare"):
+            mask = titanic.hold_out(y, args.validation_fraction, args.seed)
+            print(f"validation: {mask.sum():,} of these rows, held out (seed {args.seed})")
+            return {"train": Part(x[~mask], y[~mask]), "validation": Part(x[mask], y[mask])}
     print("validation: none")
     return {"train": Part(x, y)}
 

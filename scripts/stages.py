@@ -1,0 +1,74 @@
+"""What a run needed, stage after stage: seconds, and the most memory that the process has held.
+
+    stages = Stages()
+    with stages("read"):
+        ...
+    print(stages)       # stages: read 0.05 s, train 0.31 s; peak memory 0.213 GB
+
+    found(log)          # {"read": 0.05, "train": 0.31, "peak_memory_gb": 0.213}
+
+Times are the wall's, for they are what is billed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+
+
+class Stages:
+    """Adds up the seconds of each stage, in the order in which they first began."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time what is done inside; the same name again adds to it."""
+        start = time.perf_counter()
+        self.seconds.setdefault(name, 0.0)
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in self.seconds.items())
+        return f"stages: {told}; peak memory {peak_memory() / 2**30:.3f} GB"
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held at once so far, in bytes (resident set).
+
+    Linux tells it of this very program; what ``getrusage`` tells there may be that of the program
+    which started it, if that was larger.
+    """
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def found(log: Iterable[str]) -> dict[str, float]:
+    """The seconds and ``peak_memory_gb`` that a run printed into its log; the last such line's.
+
+    Raises ValueError when there is none.
+    """
+    lines = [line for line in log if line.startswith("stages: ")]
+    if not lines:
+        raise ValueError(
+            "No line of this log says what the stages needed: the script has not printed it, or "
+            "ended before it could."
+        )
+    stages, _, memory = lines[-1].removeprefix("stages: ").partition("; ")
+    seconds = {name: float(value) for name, value in re.findall(r"(\w+) ([0-9.]+) s", stages)}
+    return seconds | {"peak_memory_gb": float(memory.split()[2])}
