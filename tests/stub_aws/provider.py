@@ -379,6 +379,8 @@ def describe(job: Job) -> dict[str, Any]:
         "EnableManagedSpotTraining": job.request.get("EnableManagedSpotTraining", False),
     }
     answer |= {name: job.request[name] for name in ECHOED if name in job.request}
+    # Empty where the job has no key, as AWS answers; `Estimator.attach` relies on it.
+    answer["OutputDataConfig"] = {"KmsKeyId": "", **answer["OutputDataConfig"]}
     ended = job.secondary_status in FINAL
     measured = {
         "TrainingStartTime": job.training_start_time,
