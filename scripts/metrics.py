@@ -4,7 +4,9 @@
     metrics.report("validation", result)             # validation:accuracy=0.804;
 
 SageMaker knows a metric only from the text a job prints. Pass ``METRIC_DEFINITIONS`` to an
-Estimator, and it draws what ``report`` prints.
+Estimator, and it draws what ``report`` prints. The XGBoost image is the exception: SageMaker gives
+its jobs metric definitions of its own, which find what ``say_round`` prints, and refuses any other
+("You can't override the metric definitions for Amazon SageMaker algorithms").
 """
 
 from __future__ import annotations
@@ -39,6 +41,17 @@ def report(part: str, values: Mapping[str, float], prefix: str = "") -> None:
     """Print the metrics of one part of the data, ``train`` or ``validation``."""
     for name, value in values.items():
         say(f"{part}:{name}", value, prefix)
+
+
+def say_round(number: int, results: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a round's metrics as XGBoost itself does, ``[9]<tab>train-logloss:0.4<tab>...``."""
+    told = (
+        f"\t{part}-{name}:{value:.6g}"
+        for part, values in results.items()
+        for name, value in values.items()
+        if math.isfinite(value)
+    )
+    print(f"[{number}]{''.join(told)}", flush=True)
 
 
 def evaluate(y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:

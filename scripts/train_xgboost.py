@@ -9,8 +9,9 @@ By hand, from the project's folder; everything has a default:
     python scripts/train_xgboost.py --num_round 500 --dry_run
 
 As a job, the hyperparameters of the Estimator are these arguments (``{"max_depth": 4}``), the
-channels ``train`` and, if you like, ``validation`` are the folders, and the metrics come with
-``metric_definitions=train_xgboost.METRIC_DEFINITIONS``.
+channels ``train`` and, if you like, ``validation`` are the folders. The metrics come by themselves:
+SageMaker looks in the jobs of its XGBoost image for lines as XGBoost prints them, and this script
+prints such lines. (Metric definitions of your own are refused for that image.)
 
 It trains on ``train``. It validates on ``validation`` or, without one, on a part of train that it
 holds out, as many of each outcome. It stops when the validation loss has not fallen for
@@ -38,15 +39,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import entry_point
 import titanic
 from entry_point import number, threads, whole
-from metrics import METRIC_DEFINITIONS, evaluate, report
+from metrics import evaluate, report, say_round
 from parts import PARAMETERS_FILE, Part, load, record
+from stages import Stages
 
 if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them imports them
     import numpy as np
     import pandas as pd
     import xgboost
 
-__all__ = ["METRIC_DEFINITIONS", "evaluate", "main", "model_fn", "predict"]
+__all__ = ["evaluate", "main", "model_fn", "predict"]
 
 MODEL_FILE = "xgboost-model.ubj"
 HISTORY_FILE = "history.csv"
@@ -107,12 +109,23 @@ def train(args: argparse.Namespace) -> None:
     entry_point.warn_of_hosts()
     if not args.dry_run:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
-    parts = matrices(load(args, features), args)
-    booster, history = boost(parts, args)
-    results = {name: evaluate(part.y, booster.predict(part.matrix)) for name, part in parts.items()}
+    stage = Stages()
+    with stage("import"):
+        import xgboost  # noqa: F401  here, so that the seconds of the others are their own
+    loaded = load(args, features, stage)
+    with stage("prepare"):
+        parts = matrices(loaded, args)
+    with stage("train"):
+        booster, history = boost(parts, args)
+    with stage("evaluate"):
+        results = {
+            name: evaluate(part.y, booster.predict(part.matrix)) for name, part in parts.items()
+        }
     for name, result in results.items():
         report(name, result)
+    say_round(len(history["train"]["logloss"]), results)
     print(f"the model has {booster.num_boosted_rounds()} trees")
+    print(stage)
     if args.dry_run:
         print("dry run: nothing is written")
     elif entry_point.hosts()[1] == 0:
@@ -189,8 +202,10 @@ def _progress(every: int) -> xgboost.callback.TrainingCallback:
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             if epoch == 0 or (epoch + 1) % every == 0:
-                for part, values in evals_log.items():
-                    report(part, {"logloss": values["logloss"][-1]}, prefix=f"[{epoch + 1}] ")
+                say_round(
+                    epoch + 1,
+                    {part: {"logloss": log["logloss"][-1]} for part, log in evals_log.items()},
+                )
             return False
 
     return Progress()

@@ -31,7 +31,10 @@ from tests.stub_aws.instance import NO_NAMESPACES, namespaces_available
 from tests.stub_aws.validation import validation_message
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5"
+REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
+XGBOOST_IMAGE = f"{REGISTRY}/sagemaker-xgboost:3.0-5"
+# The image of the tests' own scripts: one whose jobs may define metrics.
+IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.4-2-cpu-py3"
 PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu-py312"
 BUCKET = "sagemaker-workshop-123456789012-us-east-1"
 ROLE_ARN = "arn:aws:iam::123456789012:role/sagemaker-workshop-execution-role"

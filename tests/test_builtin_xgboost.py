@@ -29,12 +29,14 @@ from tests.stub_aws.instance import CONTAINERS
 from tests.stub_aws.validation import validation_message
 from tests.stub_jobs import (
     BUCKET,
-    IMAGE,
     REPOSITORY,
     Account,
     channel,
     needs_namespaces,
     unique,
+)
+from tests.stub_jobs import (
+    XGBOOST_IMAGE as IMAGE,
 )
 
 sys.path.append(str(CONTAINERS))
@@ -845,18 +847,17 @@ def test_sagemakers_definitions_fit_its_own_api():
 
 
 @pytest.mark.parametrize(
-    ("changes", "builtin"),
+    ("image", "defined"),
     [
-        ({}, True),
-        ({"HyperParameters": {"sagemaker_program": '"train.py"'}}, False),
-        ({"Environment": {"SAGEMAKER_PROGRAM": "train.py"}}, False),
-        ({"AlgorithmSpecification": {"TrainingImage": IMAGE, "ContainerEntrypoint": ["x"]}}, False),
-        ({"AlgorithmSpecification": {"TrainingImage": "a/sagemaker-scikit-learn:1.4-2"}}, False),
+        (IMAGE, True),
+        ("a/sagemaker-xgboost:1.5-1", True),
+        ("a/sagemaker-scikit-learn:1.4-2", False),
+        ("a/sagemaker-xgboost-of-ours:1", False),
     ],
 )
-def test_a_job_without_a_script_is_a_built_in_one(changes, builtin):
-    request = {"AlgorithmSpecification": {"TrainingImage": IMAGE}, **changes}
-    assert first_party.runs_algorithm(request) is builtin
+def test_sagemaker_defines_the_metrics_of_its_xgboost_image(image, defined):
+    request = {"AlgorithmSpecification": {"TrainingImage": image}}
+    assert first_party.defines_metrics(request) is defined
 
 
 @pytest.mark.parametrize(
@@ -905,6 +906,7 @@ class Jobs:
             described.append(entry | {"ContentType": "text/csv"})
         return self.account.start(
             files={},
+            image=IMAGE,
             hosts=hosts,
             HyperParameters=hyperparameters,
             InputDataConfig=described,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.stub_aws import provider
 from tests.stub_jobs import (
@@ -91,30 +92,39 @@ def test_the_sdk_names_its_default_bucket_by_the_account(stub_aws, sdk, monkeypa
 # --- fit ------------------------------------------------------------------------------------------
 
 
-def test_fit_with_default_arguments_trains_and_shows_the_log(account, estimator, capsys):
+def test_fit_with_default_arguments_trains_and_shows_the_log(account, sdk, estimator, capsys):
     train = account.put(f"{unique('sdk')}/train.csv", "1,2")
     model = estimator(
         """
-print("loss=0.5;")
-print("loss=0.25;")
+print("[1]\\ttrain-rmse:0.5")
+print("[2]\\ttrain-rmse:0.25")
 (MODEL / "weights").write_text(Path(os.environ["SM_CHANNEL_TRAINING"], "train.csv").read_text())
 tell(argv=sys.argv[1:])
 """,
         hyperparameters={"depth": 5, "name": "a b"},
-        metric_definitions=[{"Name": "loss", "Regex": "loss=(.*?);"}],
         output_path=f"s3://{BUCKET}/output",
     )
     model.fit(train)  # one URI is the channel `training`
     name = model.latest_training_job.name
     printed = capsys.readouterr().out
-    assert "loss=0.25;" in printed
+    assert "[2]#011train-rmse:0.25" in printed
     assert "Training seconds:" in printed
     assert account.facts(name)["argv"] == ["--depth", "5", "--name", "a b"]
     assert account.unpack(name) == {"weights": b"1,2"}
     assert model.model_data == f"s3://{BUCKET}/output/{name}/output/model.tar.gz"
-    metrics = model.training_job_analytics.dataframe()
-    assert list(metrics["metric_name"].unique()) == ["loss"]
+    description = account.describe(name)
+    assert [(m["MetricName"], m["Value"]) for m in description["FinalMetricDataList"]] == [
+        ("train:rmse", 0.25)
+    ]
+    metrics = sdk.analytics.TrainingJobAnalytics(name, ["train:rmse"]).dataframe()
     assert metrics["value"].mean() == pytest.approx(0.375)
+
+
+def test_own_metric_definitions_are_refused_for_the_xgboost_image(account, estimator):
+    model = estimator("", metric_definitions=[{"Name": "loss", "Regex": "loss=(.*?);"}])
+    with pytest.raises(ClientError, match="You can't override the metric definitions") as caught:
+        model.fit()
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
 
 
 def test_a_job_that_is_not_waited_for_is_in_progress_at_once(account, estimator):

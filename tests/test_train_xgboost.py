@@ -18,7 +18,10 @@ import pandas as pd
 import pytest
 import titanic
 import train_xgboost
-from train_xgboost import METRIC_DEFINITIONS, evaluate, main, model_fn, predict
+from metrics import METRIC_DEFINITIONS
+from train_xgboost import evaluate, main, model_fn, predict
+
+from tests.stub_aws import first_party
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "data" / "titanic_train.csv"
@@ -330,22 +333,23 @@ def test_only_the_first_host_writes(run, monkeypatch):
     assert run.files() >= PROMISED
 
 
-def found(said: str) -> dict[str, list[float]]:
+def found(said: str, definitions: list[dict[str, str]]) -> dict[str, list[float]]:
     """What SageMaker would read: the first group of each regex, wherever it matches a line."""
     return {
         definition["Name"]: [
             float(match.group(1))
-            for line in said.splitlines()
+            for line in said.replace("\t", "#011").splitlines()  # as a log stream writes it
             for match in [re.search(definition["Regex"], line)]
             if match
         ]
-        for definition in METRIC_DEFINITIONS
+        for definition in definitions
     }
 
 
-def test_metric_definitions_read_what_is_printed(run):
+def test_sagemakers_own_metric_definitions_read_every_round(run):
     assert run("--num_round", 12, "--early_stopping_rounds", 0, "--log_every", 1) == 0
-    read = found(run.said)
+    read = found(run.said, first_party.metric_definitions())
+    read = {name: values for name, values in read.items() if values}
     assert len(read) == 6
     for name, values in read.items():
         part, metric = name.split(":")
@@ -354,6 +358,15 @@ def test_metric_definitions_read_what_is_printed(run):
             assert values[:-1] == pytest.approx(run.history()[name].tolist(), rel=1e-5)
         else:
             assert len(values) == 1
+
+
+def test_the_last_values_are_told_one_a_line(run):
+    assert run("--num_round", 12) == 0
+    read = found(run.said, METRIC_DEFINITIONS)
+    assert len(read) == 6
+    for name, (value,) in read.items():
+        part, metric = name.split(":")
+        assert value == pytest.approx(run.parameters()["metrics"][part][metric], rel=1e-5)
     metric_lines = [line for line in run.said.splitlines() if "=" in line]
     assert len(metric_lines) == sum(map(len, read.values()))
     assert all(line.endswith(";") and line.count("=") == 1 for line in metric_lines)
@@ -372,7 +385,7 @@ def test_metric_definitions_fit_what_sagemaker_allows():
 def test_any_number_that_is_printed_is_read(value, capsys):
     for definition in METRIC_DEFINITIONS:
         metrics.say(definition["Name"], value)
-        read = found(capsys.readouterr().out)
+        read = found(capsys.readouterr().out, METRIC_DEFINITIONS)
         assert read.pop(definition["Name"]) == [pytest.approx(value, rel=1e-5)]
         assert not any(read.values())
 

@@ -1,6 +1,7 @@
-"""What SageMaker does by itself for jobs of its built-in XGBoost: it defines their metrics.
+"""What SageMaker does by itself for jobs of its XGBoost image: it defines their metrics.
 
-A job description of such a job holds definitions that nobody asked for, and own ones are refused.
+A job description of such a job holds definitions that nobody asked for, and own ones are refused,
+for a script in that image too.
 The names are those seen in descriptions of real jobs (images 0.90-1 and 1.5-1), the expression is
 theirs too; they find the lines that the image prints, in which a log stream writes a tab as `#011`.
 """
@@ -27,15 +28,10 @@ NAMES = (
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
-def runs_algorithm(request: dict[str, Any]) -> bool:
-    """Whether a CreateTrainingJob request is for the built-in XGBoost, not for a script."""
+def defines_metrics(request: dict[str, Any]) -> bool:
+    """Whether a CreateTrainingJob request is for an image whose metrics SageMaker defines."""
     uri = request["AlgorithmSpecification"].get("TrainingImage", "")
-    script = (
-        "sagemaker_program" in request.get("HyperParameters", {})
-        or "SAGEMAKER_PROGRAM" in request.get("Environment", {})
-        or "ContainerEntrypoint" in request["AlgorithmSpecification"]
-    )
-    return uri.rsplit("/", 1)[-1].partition(":")[0] == REPOSITORY and not script
+    return uri.rsplit("/", 1)[-1].partition(":")[0] == REPOSITORY
 
 
 def needle(name: str) -> str:
@@ -44,5 +40,5 @@ def needle(name: str) -> str:
 
 
 def metric_definitions() -> list[dict[str, str]]:
-    """The `MetricDefinitions` that a built-in job has."""
+    """The `MetricDefinitions` that a job of that image has."""
     return [{"Name": name, "Regex": rf".*\[[0-9]+\].*{needle(name)}{NUMBER}.*"} for name in NAMES]

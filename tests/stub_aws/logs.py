@@ -12,6 +12,7 @@ import contextlib
 import re
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moto.cloudwatch.models import cloudwatch_backends
@@ -56,19 +57,15 @@ class MetricReader:
         definitions = job.request["AlgorithmSpecification"].get("MetricDefinitions", [])
         self._patterns = {item["Name"]: re.compile(item["Regex"]) for item in definitions}
         # SageMaker's own expressions are slow on long lines; few lines hold what they need.
-        ours = first_party.runs_algorithm(job.request)
+        ours = first_party.defines_metrics(job.request)
         self._needles = {name: first_party.needle(name) if ours else "" for name in self._patterns}
         self._job = job
         self._cloudwatch = cloudwatch_backends[ACCOUNT_ID][region]
 
     def read(self, line: str) -> None:
-        for name, pattern in self._patterns.items():
-            if self._needles[name] not in line:
-                continue
-            for match in pattern.finditer(line):
-                value = _number(match)
-                if value is not None:
-                    self._record(name, value)
+        likely = {n: pattern for n, pattern in self._patterns.items() if self._needles[n] in line}
+        for name, value in values_in(line, likely):
+            self._record(name, value)
 
     def _record(self, name: str, value: float) -> None:
         moment = now()
@@ -82,6 +79,15 @@ class MetricReader:
         with self._lock:
             self._job.metrics[name] = {"MetricName": name, "Value": value, "Timestamp": moment}
             self._cloudwatch.put_metric_data(NAMESPACE, [datum])
+
+
+def values_in(line: str, patterns: Mapping[str, re.Pattern[str]]) -> Iterator[tuple[str, float]]:
+    """The metrics that a line tells, by the expressions of their definitions."""
+    for name, pattern in patterns.items():
+        for match in pattern.finditer(line):
+            value = _number(match)
+            if value is not None:
+                yield name, value
 
 
 def _number(match: re.Match[str]) -> float | None:

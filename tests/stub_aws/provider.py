@@ -281,12 +281,12 @@ def check_complete(request: dict[str, Any]) -> None:
 
 
 def define_metrics(request: dict[str, Any]) -> None:
-    """Give a job of the built-in XGBoost the metric definitions that SageMaker gives it.
+    """Give a job of the XGBoost image the metric definitions that SageMaker gives it.
 
     Raises:
         ApiError: It brings its own.
     """
-    if not first_party.runs_algorithm(request):
+    if not first_party.defines_metrics(request):
         return
     specification = request["AlgorithmSpecification"]
     if specification.get("MetricDefinitions"):
