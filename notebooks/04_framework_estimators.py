@@ -151,13 +151,15 @@ for framework in ("xgboost", "sklearn", "pytorch"):
     entry = image_uris.config_for_framework(framework)["training"]["versions"]
     newest = list(entry)[-1]
     python = entry[newest].get("py_versions")
-    known[framework] = {"images": len(entry), "newest": newest, "python": python}
+    known[framework] = {"versions": len(entry), "newest": newest, "python": python}
 pd.DataFrame(known).T
 
 # %% [markdown]
 # An image holds one version of the framework and one of Python. Where the last
 # column has none, you do not choose it. For the notebook, choose the
-# framework's version as well: a model is best opened by what wrote it.
+# framework's version as well: a model is best opened by what wrote it. And name
+# a version always. For XGBoost there is also a "latest", which is an image of
+# long ago.
 #
 # `retrieve` gives the address of an image.
 
@@ -299,7 +301,8 @@ print(f"at most ${len(estimators) * bound.usd:.2f} for the four")
 # `fit(wait=False)` uploads the code, asks for the job and returns. Each job
 # gets a machine of its own, so four take as long as the slowest. (Accounts
 # have a limit of machines per type. If yours is lower, `fit` ends with
-# `ResourceLimitExceeded`; then run them one by one, with `wait=True`.)
+# `ResourceLimitExceeded`; then run them one by one, with `wait=True`. And if
+# your calls stay on this machine, the jobs share it: who finds no room waits.)
 
 # %%
 for estimator in estimators.values():
@@ -367,8 +370,7 @@ two = {name: described[name] for name in ("SKLearn", "Estimator")}
 images = {job["AlgorithmSpecification"]["TrainingImage"] for job in two.values()}
 assert len(images) == 1
 requests = pd.DataFrame({name: job["HyperParameters"] for name, job in two.items()})
-with pd.option_context("display.max_colwidth", 30):
-    print(requests)
+requests.fillna("").apply(lambda values: values.str.slice(0, 32))
 
 # %% [markdown]
 # The same image, and the same entries that begin with `sagemaker_`, by which
@@ -461,10 +463,9 @@ dull = metrics.evaluate(truth, [truth.mean()] * len(truth))
 assert (table["logloss"] < dull["logloss"]).all()
 assert table["artifact_kb"].idxmax() == "Estimator"
 
-first, last = table["accuracy"].idxmax(), table["accuracy"].idxmin()
-gap = table.loc[first, "accuracy"] - table.loc[last, "accuracy"]
-print(f"Most often right: {told[first]}, least often: {told[last]};")
-print(f"between them lie {gap * len(truth):.0f} of {len(truth)} passengers.")
+gap = (table["accuracy"].max() - table["accuracy"].min()) * len(truth)
+print("Between the most and the least often right model")
+print(f"lie {gap:.0f} of {len(truth)} passengers.")
 
 # %% [markdown]
 # ## ROC curves
@@ -489,8 +490,8 @@ axes.legend(title="model (AUC)", loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Look at where the curves run together, and where they cross. Where two curves
-# cross, neither model is better at every cut.
+# Where two curves cross, neither model is better at every cut. Where they run
+# together, it does not matter which you take.
 #
 # ## Which differences are noise?
 #
@@ -532,7 +533,8 @@ for measure, values in per_passenger.items():
     for one, other in pairs:
         difference = (values[one] - values[other]).to_numpy()
         low, high = np.quantile(weights @ difference, [tail, 1 - tail])
-        rows.append([measure, f"{one} - {other}", difference.mean(), low, high])
+        pair = f"{told[one]} - {told[other]}"
+        rows.append([measure, pair, difference.mean(), low, high])
 noise = pd.DataFrame(rows, columns=["measure", "pair", "difference", "low", "high"])
 noise["clear"] = (noise["low"] > 0) | (noise["high"] < 0)
 noise.round(3)
@@ -547,7 +549,8 @@ for axes, (measure, part) in zip(panels, noise.groupby("measure"), strict=True):
     reach = [part["difference"] - part["low"], part["high"] - part["difference"]]
     axes.errorbar(part["difference"], part["pair"], xerr=reach, fmt="o", capsize=4)
     axes.axvline(0, color="grey", linestyle=":")
-    axes.set(xlabel=f"difference in {measure}")
+    axes.locator_params(axis="x", nbins=5)
+    axes.set(xlabel=f"difference in {measure}", ylim=(-0.6, len(pairs) - 0.4))
 plt.show()
 
 # %% [markdown]
@@ -556,16 +559,19 @@ plt.show()
 # %%
 for measure, part in noise.groupby("measure"):
     clear = part[part["clear"]]
-    say = f"{len(part) - len(clear)} of {len(part)} differences in {measure} are noise"
-    print(say + ("." if clear.empty else f"; clear: {', '.join(clear['pair'])}."))
+    open_questions = len(part) - len(clear)
+    print(f"{open_questions} of {len(part)} differences in {measure} may be noise")
+    print("  clear:", ", ".join(clear["pair"]) or "none")
 widest = (noise["high"] - noise["low"])[noise["measure"] == "accuracy"].max()
 print(f"An interval for accuracy is up to {widest:.2f} wide.")
 
 # %% [markdown]
 # That is the most common error in model comparisons: to crown the first of a
 # table like ours. With a list of this size, a lead of some points in accuracy
-# cannot be told from luck. When quality does not decide, the other columns
-# may: fewer lines, a smaller file, a safe format, a model one can explain.
+# cannot be told from luck. (Where log loss finds what accuracy does not: it
+# looks at the chances, not only at yes and no.) When quality does not decide,
+# the other columns may: fewer lines, a smaller file, a safe format, a model
+# that one can explain.
 #
 # And if you do choose by quality, choose by the *validation* metrics of the
 # jobs, and leave the test list for the one that you chose. The best of several
@@ -651,7 +657,9 @@ speedup = np.geomspace(2, 200, 400)
 figure, axes = plt.subplots(figsize=(6, 3.2))
 for gpu in gpus:
     axes.plot(speedup, break_even(ratio.loc[gpu, machine], speedup) / 60, label=gpu)
-axes.set(xscale="log", yscale="log", ylabel=f"minutes of training on {machine}")
+axes.set(xscale="log", yscale="log", ylabel=f"training on {machine}")
+axes.set(ylim=(5, 24 * 60), yticks=[10, 60, 360, 1440])
+axes.set(yticklabels=["10 min", "1 h", "6 h", "1 day"])
 axes.set(xlabel="times as fast", title="Above its line, the GPU costs less")
 axes.set(xticks=[2, 5, 10, 20, 50, 100, 200], xticklabels=[2, 5, 10, 20, 50, 100, 200])
 axes.legend()
