@@ -1,6 +1,7 @@
 """`python -m tests.stub_aws COMMAND...`: run COMMAND with every AWS call led to a stub AWS.
 
 The stub starts first and ends, with all its jobs, when COMMAND ends; the exit code is COMMAND's.
+The address of its console, a page for a browser, is the one line that it prints (to stderr).
 """
 
 import signal
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int:
         except OSError as error:
             print(f"stub AWS: cannot run {arguments[0]}: {error.strerror}", file=sys.stderr)
             return 127
+        print(f"stub AWS: its console is at {stub.console_url}", file=sys.stderr, flush=True)
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
                 signal.signal(number, lambda *_: command.terminate())

@@ -14,11 +14,13 @@ from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
 from .authorization import ACCOUNT_ID
+from .console import RIGHTS
 from .proxy import Proxy
 from .server import Server
 
 REGION = "us-east-1"
 ROLE_NAME = "sagemaker-workshop-execution-role"
+CONSOLE_ROLE_NAME = "console"
 POLICIES = Path(__file__).resolve().parents[2] / "scripts" / "notebook_instance"
 
 # Variables that would lead a client past the stub, or to the person's own account.
@@ -39,6 +41,7 @@ class StubAWS:
 
     Attributes:
         url: The endpoint of its API.
+        console_url: Its pages for a browser. Whoever knows this address may use them.
         environment: A whole environment for a child process whose AWS calls shall come here.
         role_arn: The execution role, with exactly the policy that the workshop ships.
     """
@@ -50,6 +53,8 @@ class StubAWS:
         self.url = self._server.url
         self.store = self._server.store
         self.role_arn = create_role(ROLE_NAME, read_policy("execution_role_policy.json"))
+        console_role = create_role(CONSOLE_ROLE_NAME, RIGHTS)
+        self.console_url = self._server.serve_console(lambda: credentials(console_role))
         self.environment = self._environment()
 
     def __enter__(self) -> StubAWS:
@@ -102,6 +107,7 @@ class StubAWS:
             "SAGEMAKER_USER_CONFIG_OVERRIDE": str(configuration),
             "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(configuration),
             "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
+            "SAGEMAKER_CONSOLE_URL": self.console_url,
         }
 
 

@@ -19,12 +19,18 @@ def _session() -> boto3.session.Session:
     return boto3.session.Session()
 
 
-def make_client(service: str, endpoint: str, region: str, credentials: dict[str, str]) -> Any:
-    """A boto3 client of the stub; `credentials` are named as environment variables are."""
+def make_client(
+    service: str, endpoint: str, region: str, credentials: dict[str, str], **settings: Any
+) -> Any:
+    """A boto3 client of the stub; `credentials` are named as environment variables are.
+
+    `settings` are further ones of botocore's Config.
+    """
+    config = STRAIGHT.merge(Config(**settings))
     keys = {name.lower(): value for name, value in credentials.items()}
     with _lock:
         return _session().client(
-            service, region_name=region, endpoint_url=endpoint, config=STRAIGHT, **keys
+            service, region_name=region, endpoint_url=endpoint, config=config, **keys
         )
 
 

@@ -19,6 +19,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 
 from .authorization import Gate
+from .console import Console, Reader
 from .executor import Executor
 from .provider import bind
 from .proxy import POLL_S
@@ -37,6 +38,7 @@ class Server:
         )
         self.address: tuple[str, int] = ("127.0.0.1", self._http.server_port)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self._region = region
         self.store = Store()
         self.quotas = QUOTAS if quotas is None else quotas
         self.executor = Executor(Platform(self.store, self.url, region))
@@ -46,6 +48,20 @@ class Server:
             target=self._http.serve_forever, args=(POLL_S,), daemon=True
         )
         self._thread.start()
+
+    def serve_console(self, credentials: Callable[[], dict[str, str]]) -> str:
+        """Put the console beside the API, and return its address.
+
+        Args:
+            credentials: Of its user; asked for when somebody opens it.
+        """
+        console = Console(
+            self._http.app,
+            self._http.server_port,
+            lambda: Reader(self.url, self._region, credentials()),
+        )
+        self._http.app = console
+        return console.url
 
     def close(self) -> None:
         """End every job, then the server."""
