@@ -1,7 +1,7 @@
 """Every client of SageMaker trains on the stub AWS: same script, same data, same bytes of model.
 
-SDK 2's Estimators and ModelTrainer, SDK 3's ModelTrainer, boto3 and the AWS CLI; the programs are in
-`clients/`. What they all must give is what the same script gives by hand.
+SDK 2's Estimators and ModelTrainer, SDK 3's ModelTrainer, boto3 and the AWS CLI; their programs are
+in `clients/`. What they all must give is what the same script gives by hand.
 """
 
 from __future__ import annotations

@@ -154,6 +154,16 @@ def test_the_oracle_sees_a_difference(account, tmp_path):
     assert variables["SM_HP_AB"] == "1"
 
 
+def test_what_chooses_the_processors_instructions_reaches_the_job(account, monkeypatch):
+    """Else a training gives other last digits by hand than in a job, on a machine that sets it."""
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    monkeypatch.setenv("SOMETHING_ELSE_OF_THE_PERSON", "1")
+    done = account.run("tell(env=dict(os.environ))")
+    seen = account.facts(done["TrainingJobName"])["env"]
+    assert seen["ATEN_CPU_CAPABILITY"] == "default"
+    assert "SOMETHING_ELSE_OF_THE_PERSON" not in seen
+
+
 # --- requirements.txt ---------------------------------------------------------------------------
 
 

@@ -35,6 +35,12 @@ UNSHARE = [
     *("--fork", "--kill-child", "--mount-proc"),
 ]
 NO_NAMESPACES = "STUB_AWS_NO_NAMESPACES"
+# Which of the processor's instructions numeric libraries use. Where a machine sets one of these,
+# jobs must obey it too, or a training by hand and in a job would differ in the last digits.
+INSTRUCTIONS = (
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES"),
+)
 TOOLKIT = [sys.executable, "-m", "sagemaker_training.cli.train"]
 
 
@@ -242,6 +248,7 @@ def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
     """The container's environment: AWS's part of it, and what this machine needs."""
     own = {
         **_way_to_packages(),
+        **{name: os.environ[name] for name in INSTRUCTIONS if name in os.environ},
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "HOME": str(Path.home()),
         "LANG": "C.UTF-8",
