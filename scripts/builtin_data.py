@@ -98,9 +98,9 @@ def _whole_as_int(table: pd.DataFrame) -> pd.DataFrame:
 
 def _libsvm_lines(table: pd.DataFrame) -> Iterator[str]:
     """``label 0:3 1:0 2:22.5``: a feature that is left out is unknown, so zeros are written."""
-    columns = [_whole_as_int(table[[name]])[name].tolist() for name in table]
-    for label, *values in zip(*columns, strict=True):
-        known = (f"{place}:{value}" for place, value in enumerate(values) if value == value)
+    texts = [_whole_as_int(table[[name]])[name].to_numpy().astype(str) for name in table]
+    for label, *values in zip(*texts, strict=True):
+        known = (f"{place}:{value}" for place, value in enumerate(values) if value != "nan")
         yield f"{label} {' '.join(known)}\n"
 
 

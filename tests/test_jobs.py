@@ -138,3 +138,47 @@ def test_console_of_china_is_elsewhere_and_of_nowhere_is_refused():
     assert china.startswith("https://cn-north-1.console.amazonaws.cn/")
     with pytest.raises(jobs.JobError, match="aws-mars"):
         jobs.console_link(description("x", TrainingJobArn=arn.format("aws-mars")))
+
+
+def steps(**seconds):
+    """Transitions one after another; the name of a status may carry a number: Starting_2."""
+    made, at = [], START
+    for name, duration in seconds.items():
+        end = at + timedelta(seconds=duration)
+        made.append({"Status": name.partition("_")[0], "StartTime": at, "EndTime": end})
+        at = end
+    return made
+
+
+def test_phases_has_a_row_per_job_and_the_phases_in_their_order():
+    plain = steps(Starting=40, Downloading=100, Training=10, Uploading=3, Completed=0)
+    spot = steps(Starting=40, Training=10, Interrupted=5, Starting_2=20, Training_2=7)
+    frame = jobs.phases(
+        description("spot", SecondaryStatusTransitions=spot),
+        description("plain", SecondaryStatusTransitions=plain),
+    )
+    assert frame.index.tolist() == ["spot", "plain"]
+    assert frame.columns.tolist() == [*jobs.PHASES, "Interrupted", "Completed"]
+    assert frame.loc["plain", list(jobs.PHASES)].tolist() == [40, 100, 10, 3]
+    assert frame.loc["spot", ["Starting", "Training", "Interrupted"]].tolist() == [60, 17, 5]
+    assert frame.loc["spot", ["Downloading", "Uploading"]].isna().all()
+
+
+def test_a_phase_that_has_not_ended_is_missing_and_so_is_a_job_without_any():
+    running = steps(Starting=40)
+    running.append({"Status": "Training", "StartTime": START})
+    frame = jobs.phases(description("new"), description("run", SecondaryStatusTransitions=running))
+    assert frame.index.tolist() == ["new", "run"]
+    assert frame.columns.tolist() == ["Starting"]
+    assert frame["Starting"].isna().tolist() == [True, False]
+
+
+def test_events_carry_the_time_of_each_line(logs):
+    logs.client.create_log_group(logGroupName=jobs.LOG_GROUP)
+    logs("job-1/algo-1-17", "one", "two")
+    frame = jobs.events(logs.session, "job-1")
+    assert frame["line"].tolist() == ["one", "two"]
+    assert str(frame["time"].dt.tz) == "UTC"
+    assert (frame["time"].iloc[1] - frame["time"].iloc[0]).total_seconds() == 0.001
+    age = datetime.now(timezone.utc) - frame["time"].iloc[0]
+    assert age < timedelta(minutes=1)
