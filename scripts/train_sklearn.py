@@ -283,6 +283,11 @@ def model_fn(model_dir: str | Path) -> Pipeline:
         raise titanic.DataError(f"{path}: no such file; is this the folder a model was saved to?")
     told = recorded(model_dir)
     made, here = told.get("versions", {}).get("scikit-learn"), sklearn.__version__
+    if made is None:
+        raise titanic.DataError(
+            f"{path}: {PARAMETERS_FILE} beside it does not say which scikit-learn wrote it, and a "
+            "pickle is only good for that one; train again"
+        )
     if made != here:
         raise titanic.DataError(
             f"{path}: saved with scikit-learn {made}, and this is {here}; a pickle is only good "

@@ -1,5 +1,6 @@
 """What all tests share: the scripts on the path, no way to the network, a stub AWS."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,3 +25,11 @@ def stub_aws() -> Iterator[StubAWS]:
     """One stub AWS account for the whole run; tests keep apart by names of their own."""
     with StubAWS() as stub:
         yield stub
+
+
+@pytest.fixture
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, not in a job, whatever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("SM_"):
+            monkeypatch.delenv(name)
