@@ -40,31 +40,36 @@ def test_the_guard_of_every_skip_here():
 @needs_namespaces
 def test_two_jobs_at_once_do_not_see_each_other(account):
     script = """
-mine = sys.argv[2]
+mine, mark = sys.argv[2], os.environ["MARK"]
 places = [MODEL, Path("/tmp"), Path.home(), Path("/opt/ml/checkpoints")]
-before = [sorted(p.name for p in place.iterdir() if "mark" in p.name) for place in places]
+
+def marks():
+    return [sorted(p.name for p in place.iterdir() if mark in p.name) for place in places]
+
+before = marks()
 for place in places:
-    (place / f"mark-{mine}").write_text(mine)
+    (place / f"{mark}-{mine}").write_text(mine)
 meet()
-tell(before=before,
-     after=[sorted(p.name for p in place.iterdir() if "mark" in p.name) for place in places],
+tell(before=before, after=marks(),
      processes=subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout)
 """
+    mark = unique("mark")
     with Meeting() as meeting:
+        variables = {"MEETING_PORT": str(meeting.port), "MARK": mark}
         names = [
-            account.start(script, meeting=meeting, hyperparameters={"mine": mine})
+            account.start(script, Environment=variables, hyperparameters={"mine": mine})
             for mine in ("one", "two")
         ]
         meeting.wait(2)  # both have written
-        assert not list(Path("/tmp").glob("mark-*"))
+        assert not list(Path("/tmp").glob(f"{mark}*"))
         meeting.release()
     for name, mine in zip(names, ("one", "two"), strict=True):
         assert account.wait(name)["TrainingJobStatus"] == "Completed"
         facts = account.facts(name)
         assert facts["before"] == [[], [], [], []]
-        assert facts["after"] == [[f"mark-{mine}"]] * 4
+        assert facts["after"] == [[f"{mark}-{mine}"]] * 4
         assert facts["processes"].count("train.py --mine") == 1
-        assert account.unpack(name) == {f"mark-{mine}": mine.encode()}
+        assert account.unpack(name) == {f"{mark}-{mine}": mine.encode()}
 
 
 @needs_namespaces
