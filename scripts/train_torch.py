@@ -446,7 +446,7 @@ class Training:
         progress = Every(10)
         for x, y in rows.batches(rows.order(seed)[self.batch * size :], size):
             if stop.requested:
-                if checkpoint:
+                if checkpoint and self.steps:
                     checkpoint.save(self.state())
                 return False
             self.step(x, y)
