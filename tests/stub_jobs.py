@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -382,7 +383,9 @@ class StubProcess:
         self._variables = variables
 
     def __enter__(self) -> StubProcess:
-        environment = os.environ | self._variables
+        # Its own place for temporary files: a stub that a test kills leaves them behind.
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        environment = os.environ | {"TMPDIR": self._folder.name} | self._variables
         if not self._namespaces:
             environment[NO_NAMESPACES] = "1"
         self.process = subprocess.Popen(
@@ -413,6 +416,7 @@ class StubProcess:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
+            self._folder.cleanup()
 
     @functools.cached_property
     def account(self) -> Account:
