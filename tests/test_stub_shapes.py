@@ -1,220 +1,147 @@
-"""The stub's API against botocore's model of it, and the statuses of a job against AWS's order."""
+"""Scripts as others write them, started as others start them, run on the stub AWS unchanged.
 
-import itertools
+The scripts are in `user_scripts/`, in the manner of AWS's container tests and samples: absolute
+paths, one-letter hyperparameters, a shell script, a package with setup.py, `dependencies=`, process
+groups over two hosts. `clients/shapes.py` starts them all with SageMaker's SDK 2.
+"""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
-import regex
-from botocore.exceptions import ClientError
-from moto.core.utils import get_service_model
+import xgboost as xgb
 
-from tests.stub_aws.provider import FROM_MOTO, TRAINING
-from tests.stub_aws.store import FINAL, MESSAGES, TRANSITIONS, IllegalTransition, Job, Store
-from tests.stub_aws.validation import validation_message
-from tests.stub_jobs import Account, fits_its_shape, unknown_members
+from tests.stub_jobs import (
+    BUCKET,
+    PYTORCH,
+    REPOSITORY,
+    Account,
+    channel,
+    needs_namespaces,
+    unique,
+)
 
-MODEL = get_service_model("sagemaker")
+pytestmark = needs_namespaces  # /opt/ml is in the scripts; test_stub_isolation guards the skip
 
-
-def shapes_below(shape, seen=None):
-    """A shape and all shapes that it is made of."""
-    seen = {} if seen is None else seen
-    if shape.name in seen:
-        return seen
-    seen[shape.name] = shape
-    inner = {
-        "structure": lambda: shape.members.values(),
-        "list": lambda: [shape.member],
-        "map": lambda: [shape.key, shape.value],
-    }.get(shape.type_name, list)()
-    for member in inner:
-        shapes_below(member, seen)
-    return seen
+PATIENCE_S = 180
+HERE = Path(__file__).parent
+SCRIPTS = HERE / "user_scripts"
+SHARDS = [[(row % 2, row * part, row) for row in range(10 + part)] for part in (0, 1)]
 
 
-# --- answers --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def account(stub_aws) -> Account:
+    return Account(stub_aws.environment)
 
 
-def test_every_operation_of_ours_answers_in_the_shape_of_its_model(stub_aws):
-    """`Account` checks each answer; here each operation is called, so that none goes unchecked."""
-    rights = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    from tests.stub_aws.aws import create_role
+@pytest.fixture(scope="module")
+def prefix(account) -> str:
+    """Where in the bucket the data are: a table, and two parts of another."""
+    prefix = unique("shapes")
+    account.put(f"{prefix}/rows.csv", "1,2\n3,4\n5,6\n")
+    for part, rows in enumerate(SHARDS):
+        text = "".join(",".join(map(str, row)) + "\n" for row in rows)
+        account.put(f"{prefix}/shards/{part}.csv", text)
+    return prefix
 
-    role = create_role("shapes", {"Version": "2012-10-17", "Statement": [rights]})
-    account = Account(stub_aws.environment_of(role), stub_aws.role_arn)
-    called = set()
 
-    def note(http_response, parsed, model, **_):
-        assert http_response.status_code == 200
-        fits_its_shape(http_response, parsed, model)
-        called.add(model.name)
-
-    client = account.sagemaker
-    client.meta.events.register("after-call.sagemaker", note)
-    request = account.request(
-        "print('loss=1;'); (MODEL / 'm').touch()",
-        metrics={"loss": "loss=(.)"},
-        channels={"train": (account.put("shapes/a", "a"), "FullyReplicated")},
-        Tags=[{"Key": "a", "Value": "b"}],
-        Environment={"A": "b"},
-        DebugHookConfig={"S3OutputPath": "s3://bucket/debug"},
-        ProfilerConfig={"DisableProfiler": True},
+@pytest.fixture(scope="module")
+def jobs(stub_aws, account, prefix) -> dict[str, str]:
+    """Shape -> the name of its job, which completed."""
+    done = subprocess.run(
+        [sys.executable, HERE / "clients" / "shapes.py", BUCKET, prefix, SCRIPTS],
+        cwd=REPOSITORY,
+        env=stub_aws.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
-    arn = client.create_training_job(**request)["TrainingJobArn"]
-    name = request["TrainingJobName"]
-    client.describe_training_job(TrainingJobName=name)
-    account.wait(name)
-    client.list_training_jobs(MaxResults=1)
-    client.add_tags(ResourceArn=arn, Tags=[{"Key": "c", "Value": "d"}])
-    client.list_tags(ResourceArn=arn)
-    client.delete_tags(ResourceArn=arn, TagKeys=["a"])
-    name = account.start("time.sleep(600)")
-    client.stop_training_job(TrainingJobName=name)
-    account.wait(name)
-    assert called == TRAINING
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {name: job["status"] for name, job in found.items()} == dict.fromkeys(found, "Completed")
+    return {name: job["name"] for name, job in found.items()}
 
 
-def test_the_check_of_answers_finds_what_does_not_fit():
-    shape = MODEL.operation_model("ListTrainingJobs").output_shape
-    assert unknown_members({"TrainingJobSummaries": []}, shape, "x") == []
-    assert unknown_members({"TrainingJobs": []}, shape, "x") == ["x.TrainingJobs"]
-    assert unknown_members({"NextToken": None}, shape, "x") == ["x.NextToken is null"]
-    strange = {"TrainingJobSummaries": [{"TrainingJobName": "a", "Name": "a"}]}
-    assert unknown_members(strange, shape, "x") == ["x.TrainingJobSummaries[].Name"]
-    wrong = {"TrainingJobSummaries": [{"TrainingJobName": "a", "TrainingJobStatus": "Done"}]}
-    assert "Value 'Done' at 'trainingJobSummaries.1.member" in validation_message(wrong, shape)
+def model(account: Account, job: str) -> dict[str, bytes]:
+    """The files of a job's model, wherever the SDK has put it."""
+    uri = account.describe(job)["ModelArtifacts"]["S3ModelArtifacts"]
+    account.s3.copy_object(
+        Bucket=BUCKET,
+        Key=f"output/{job}/output/model.tar.gz",
+        CopySource=uri.removeprefix("s3://"),
+    )
+    return account.unpack(job)
 
 
-def test_no_operation_is_both_ours_and_motos():
-    assert not TRAINING & FROM_MOTO
-    assert set(MODEL.operation_names) >= TRAINING | FROM_MOTO
+def test_absolute_paths_one_letter_and_a_checkpoint_folder_of_its_own(account, jobs, prefix):
+    files = model(account, jobs["absolute"])
+    assert json.loads(files["model.json"]) == {"rows": 3, "K": 5, "given": "5", "before": []}
+    assert account.keys(f"{prefix}/checkpoints") == [f"{prefix}/checkpoints/epoch-1"]
+    (training,) = account.describe(jobs["absolute"])["InputDataConfig"]
+    assert training["ChannelName"] == "training"  # what fit("s3://...") makes of one URI
 
 
-# --- requests -------------------------------------------------------------------------------------
+def test_a_shell_script_gets_its_hyperparameters_as_arguments(account, jobs):
+    files = model(account, jobs["shell"])
+    assert files == {"arguments": b"--words two words!\n", "rows": b"3\n"}
 
 
-@pytest.mark.parametrize("operation", sorted(TRAINING))
-def test_all_patterns_of_its_request_compile(operation):
-    """The model's patterns are Java's."""
-    shapes = shapes_below(MODEL.operation_model(operation).input_shape)
-    patterns = {s.metadata["pattern"] for s in shapes.values() if "pattern" in s.metadata}
-    assert patterns
-    for pattern in patterns:
-        regex.compile(pattern)
+def test_a_package_is_installed_and_its_module_run(account, jobs):
+    assert model(account, jobs["package"]) == {"told": b"__main__ trains --deep 3"}
 
 
-def test_a_request_within_all_constraints_has_no_violation():
-    shape = MODEL.operation_model("CreateTrainingJob").input_shape
-    request = {
-        "TrainingJobName": "a" * 63,
-        "AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "image"},
-        "RoleArn": "arn:aws:iam::123456789012:role/r",
-        "OutputDataConfig": {"S3OutputPath": "s3://b"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 1},
-        "HyperParameters": {"é" * 256: "日本語" * 800},
-        "Tags": [{"Key": "schlüssel", "Value": ""}],
+def test_dependencies_are_beside_the_script(account, jobs):
+    assert model(account, jobs["dependencies"]) == {"answer": b"42"}
+
+
+def test_torch_distributed_makes_one_group_of_two_hosts(account, jobs):
+    files = model(account, jobs["ddp"])
+    expected = {"sum": 3.0, "world": 2, "master": "algo-1", "hosts": ["algo-1", "algo-2"]}
+    assert {name: json.loads(content) for name, content in files.items()} == {
+        "rank-0.json": expected,
+        "rank-1.json": expected,
     }
-    assert validation_message(request, shape) is None
-    assert validation_message(request | {"TrainingJobName": "a" * 64}, shape)
-    several = validation_message(request | {"TrainingJobName": "_", "RoleArn": "no"}, shape)
-    assert regex.match(r"[34] validation errors detected: Value '_' at 'trainingJobName'", several)
 
 
-# --- statuses -------------------------------------------------------------------------------------
-
-# What may follow what, written down a second time (API reference, SecondaryStatusTransition, and
-# the orders recorded from real jobs).
-LEGAL = {
-    ("Starting", "Downloading"),
-    ("Starting", "Stopping"),
-    ("Starting", "Failed"),
-    ("Downloading", "Training"),
-    ("Downloading", "Stopping"),
-    ("Downloading", "Failed"),
-    ("Training", "Uploading"),
-    ("Training", "Interrupted"),
-    ("Training", "Stopping"),
-    ("Training", "Failed"),
-    ("Interrupted", "Starting"),
-    ("Interrupted", "Stopping"),
-    ("Interrupted", "Failed"),
-    ("Stopping", "Uploading"),
-    ("Stopping", "Stopped"),
-    ("Stopping", "MaxWaitTimeExceeded"),
-    ("Stopping", "Failed"),
-    ("Uploading", "Completed"),
-    ("Uploading", "Failed"),
-    ("Uploading", "Stopped"),
-    ("Uploading", "MaxRuntimeExceeded"),
-}
-STATUSES = sorted({status for pair in LEGAL for status in pair})
+def test_two_hosts_train_one_xgboost_on_both_shards(account, jobs):
+    files = model(account, jobs["rabit"])
+    for host, rows in zip(("algo-1", "algo-2"), SHARDS, strict=True):
+        told = json.loads(files[f"{host}.json"])
+        assert told == {"mine": len(rows), "all": sum(map(len, SHARDS))}
+    together = np.array(SHARDS[0] + SHARDS[1], dtype=float)
+    matrix = xgb.DMatrix(together[:, 1:], label=together[:, 0])
+    alone = xgb.train({"tree_method": "hist", "seed": 1}, matrix, 5).predict(matrix)
+    joint = xgb.Booster(model_file=bytearray(files["model.json"])).predict(matrix)
+    assert joint == pytest.approx(alone, abs=1e-5)
 
 
-def job_in(status):
-    """A job that came to `status` by legal steps."""
-    ways = {"Starting": ["Starting"]}
-    while status not in ways:
-        for before, after in sorted(LEGAL):
-            if before in ways and after not in ways:
-                ways[after] = [*ways[before], after]
-    job = Job("job", "arn", {})
-    for step in ways[status]:
-        job.advance(step, step)
-    return job
+# --- without the SDK ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before", "after"), list(itertools.product(STATUSES, repeat=2)))
-def test_only_the_steps_that_sagemaker_makes_are_made(before, after):
-    job = job_in(before)
-    steps = len(job.transitions)
-    if (before, after) in LEGAL:
-        job.advance(after, "message")
-        assert job.secondary_status == after
-        assert job.transitions[-2]["EndTime"] == job.transitions[-1]["StartTime"]
-    elif before == after and before not in FINAL:
-        job.advance(after, "another message")  # a new message of the same status, as in Starting
-        assert len(job.transitions) == steps
-        assert job.transitions[-1]["StatusMessage"] == "another message"
-    else:
-        with pytest.raises(IllegalTransition, match=f"{before} -> {after}"):
-            job.advance(after, "message")
-        assert job.secondary_status == before
+def test_a_failure_file_is_the_reason_that_the_caller_reads(account, prefix):
+    """The toolkit keeps what a script wrote to /opt/ml/output/failure before it exited."""
+    done = account.run(
+        files={"train.py": (SCRIPTS / "absolute" / "train.py").read_text(encoding="utf-8")},
+        hyperparameters={"fail": "True", "K": "1"},
+        InputDataConfig=[channel("training", f"s3://{BUCKET}/{prefix}/rows.csv")],
+    )
+    assert done["TrainingJobStatus"] == "Failed"
+    assert done["FailureReason"] == "AlgorithmError: asked to fail"
 
 
-def test_the_table_has_these_statuses_and_no_others():
-    assert sorted(TRANSITIONS) == STATUSES
-    assert set(STATUSES) <= MESSAGES.keys()
-    assert {status for status in STATUSES if not TRANSITIONS[status][1]} == FINAL
-    known = MODEL.shape_for("SecondaryStatus").enum
-    assert set(STATUSES) <= set(known)
-    primary = MODEL.shape_for("TrainingJobStatus").enum
-    assert {status for status, _ in TRANSITIONS.values()} <= set(primary)
-
-
-def test_a_job_begins_with_starting():
-    with pytest.raises(IllegalTransition):
-        Job("job", "arn", {}).advance("Training", "message")
-
-
-def test_only_a_final_status_wakes_who_waits_for_the_end():
-    store, job = Store(), Job("job", "arn", {})
-    store.add(job)
-    store.advance(job, "Downloading")
-    assert not store.wait_until_final(job, 0.01)
-    store.advance(job, "Failed")
-    assert store.wait_until_final(job, 0)
-    assert not store.request_stop(job)
-
-
-def test_an_error_has_the_shape_that_clients_know(stub_aws):
-    """boto3 turns a code that the model names into a class of its own."""
-    account = Account(stub_aws.environment, stub_aws.role_arn)
-    request = account.request("", name="shape-of-an-error")
-    account.sagemaker.create_training_job(**request)
-    with pytest.raises(account.sagemaker.exceptions.ResourceInUse) as caught:
-        account.sagemaker.create_training_job(**request)
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert caught.value.response["Error"]["Message"]
-    with pytest.raises(ClientError, match="ValidationException"):
-        account.describe("no-such-job")
-    account.wait("shape-of-an-error")
+def test_without_a_process_group_two_hosts_are_two_trainings(account):
+    """SageMaker distributes nothing by itself, whatever the number of instances."""
+    script = """
+import torch.distributed
+tell(ready=torch.distributed.is_initialized(), master=os.environ["MASTER_ADDR"])
+(MODEL / os.environ["SM_CURRENT_HOST"]).write_text("its own")
+"""
+    done = account.run(script, image=PYTORCH, hosts=2)
+    name = done["TrainingJobName"]
+    assert done["TrainingJobStatus"] == "Completed"
+    for host in ("algo-1", "algo-2"):
+        assert account.facts(name, host) == {"ready": False, "master": "algo-1"}
+    assert sorted(account.unpack(name)) == ["algo-1", "algo-2"]

@@ -1,0 +1,3 @@
+"""The answer."""
+
+ANSWER = 42

@@ -1,0 +1,3 @@
+"""What the entry point imports."""
+
+WHO = "trains"
