@@ -6,10 +6,13 @@ for any training job in the account, not only for the workshop's own.
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import costs
 
@@ -31,6 +34,9 @@ CONSOLES = {
 
 # The phases that take a job's time, in their order; AWS bills all but the first.
 PHASES = ("Starting", "Downloading", "Training", "Uploading")
+
+# The address of the console of an AWS on this machine, with a slash at its end.
+CONSOLE_VARIABLE = "SAGEMAKER_CONSOLE_URL"
 
 Description = Mapping[str, Any]
 
@@ -65,6 +71,14 @@ def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> li
             print(f"still running: {', '.join(sorted(told.keys() - ended.keys()))}", flush=True)
             news = time.monotonic()
         time.sleep(poll_s)
+
+
+def describe(session: sagemaker.Session, name: str) -> Description:
+    """What AWS says of a job at this moment (DescribeTrainingJob).
+
+    Raises JobError when there is no job of that name.
+    """
+    return _describe(session.boto_session.client("sagemaker"), name)
 
 
 def _describe(client: Any, name: str) -> Description:
@@ -186,10 +200,7 @@ def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    client = session.boto_session.client("logs")
-    lines: list[tuple[int, str]] = []
-    for stream in _streams(client, job_name):
-        lines.extend(_lines(client, stream))
+    lines = LogTail(session, job_name).new_events()
     if not lines:
         raise JobError(
             f"No log of {job_name!r} in {LOG_GROUP}: either there is no such job in "
@@ -211,16 +222,49 @@ def _streams(client: Any, job_name: str) -> list[str]:
         return []
 
 
-def _lines(client: Any, stream: str) -> Iterator[tuple[int, str]]:
-    # CloudWatch has reached the end when it hands back the token that it was given.
-    request = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
-    token = None
-    while True:
-        page = client.get_log_events(**request, **({"nextToken": token} if token else {}))
-        yield from ((event["timestamp"], event["message"]) for event in page["events"])
-        if page["nextForwardToken"] == token:
-            return
-        token = page["nextForwardToken"]
+class LogTail:
+    """A job's log while it grows: ``new()`` brings the lines since the last call, maybe none."""
+
+    def __init__(self, session: sagemaker.Session, job_name: str) -> None:
+        self._client = session.boto_session.client("logs")
+        self._job_name = job_name
+        self._tokens: dict[str, str] = {}  # stream -> where we were
+
+    def new(self) -> list[str]:
+        """The lines that came since the last call, host after host."""
+        return [line for _, line in self.new_events()]
+
+    def new_events(self) -> list[tuple[int, str]]:
+        """The same with the time of each line, in milliseconds since 1970."""
+        streams = _streams(self._client, self._job_name)
+        return [event for stream in streams for event in self._rest(stream)]
+
+    def _rest(self, stream: str) -> Iterator[tuple[int, str]]:
+        # CloudWatch has reached the end when it hands back the token that it was given.
+        request = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
+        while True:
+            token = self._tokens.get(stream)
+            page = self._client.get_log_events(**request, **({"nextToken": token} if token else {}))
+            yield from ((event["timestamp"], event["message"]) for event in page["events"])
+            self._tokens[stream] = page["nextForwardToken"]
+            if page["nextForwardToken"] == token:
+                return
+
+
+def metric_values(description: Description, lines: Iterable[str]) -> list[tuple[str, float]]:
+    """The metrics that log lines tell, as (name, value) in their order.
+
+    They are found as SageMaker finds them, by the job's own metric definitions: the first group of
+    an expression is the value.
+    """
+    definitions = description["AlgorithmSpecification"].get("MetricDefinitions", [])
+    patterns = [(item["Name"], re.compile(item["Regex"])) for item in definitions]
+    return [
+        (name, float(match[1]))
+        for line in lines
+        for name, pattern in patterns
+        for match in pattern.finditer(line)
+    ]
 
 
 def command(log: list[str]) -> list[str]:
@@ -239,10 +283,22 @@ def command(log: list[str]) -> list[str]:
 
 
 def console_link(description: Description) -> str:
-    """The job's page in the AWS console, for whoever is signed in to its account."""
+    """The job's page in the console: AWS's, for whoever is signed in to the account, or, where AWS
+    calls stay on this machine and it has a console, that one."""
+    name = description["TrainingJobName"]
+    here = os.environ.get(CONSOLE_VARIABLE)
+    if here and _is_loopback(os.environ.get("AWS_ENDPOINT_URL", "")):
+        return f"{here}jobs/{name}"
     _, partition, _, region, _, _ = description["TrainingJobArn"].split(":", 5)
     host = CONSOLES.get(partition)
     if host is None:
         raise JobError(f"No console is known for the AWS partition {partition!r}.")
-    name = description["TrainingJobName"]
     return f"https://{region}.{host}/sagemaker/home?region={region}#/jobs/{name}"
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
+        return False

@@ -20,6 +20,11 @@ def pytest_runtest_setup() -> None:
     pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with `mock_aws` come last: it empties the one state of moto, a running stub's too."""
+    items.sort(key=lambda item: hasattr(item.module, "mock_aws"))
+
+
 @pytest.fixture(scope="session")
 def stub_aws() -> Iterator[StubAWS]:
     """One stub AWS account for the whole run; tests keep apart by names of their own."""
