@@ -27,6 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]  # local defaults hold whatever folde
 ROWS_PER_THREAD = 50_000
 
 
+# What an image may lack that was made for another framework.
+FRAMEWORKS = ("pandas", "sklearn", "torch", "xgboost")
+
+
 class UsageError(Exception):
     """An argument or a folder that cannot be used; the message is one sentence for the user."""
 
@@ -38,8 +42,9 @@ class Parser(argparse.ArgumentParser):
     whole job. ``--num-round`` and ``--num_round`` are one name.
     """
 
-    def __init__(self, description: str | None = None) -> None:
+    def __init__(self, description: str | None = None, prog: str | None = None) -> None:
         super().__init__(
+            prog=prog,
             description=description,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -251,11 +256,22 @@ def run(
     try:
         train(parser.parse_args(argv))
     except (UsageError, DataError) as error:
-        sentence = f"{parser.prog}: {error}"
-        print(sentence, file=sys.stderr, flush=True)
-        _tell_sagemaker(sentence)
-        return 1
+        return _failed(f"{parser.prog}: {error}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in FRAMEWORKS:
+            raise
+        return _failed(
+            f"{parser.prog}: needs the package {package}, which is not installed here; a job "
+            "has it if the Estimator is that framework's, or if requirements.txt names it"
+        )
     return 0
+
+
+def _failed(sentence: str) -> int:
+    print(sentence, file=sys.stderr, flush=True)
+    _tell_sagemaker(sentence)
+    return 1
 
 
 def _tell_sagemaker(sentence: str) -> None:

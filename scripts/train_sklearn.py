@@ -96,7 +96,7 @@ SETTINGS = {
 
 def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
-    parser = entry_point.Parser(description=__doc__)
+    parser = entry_point.Parser(description=__doc__, prog="train_sklearn.py")
     add = entry_point.Hyperparameters(parser)
     add("model", "logistic", one_of(*SETTINGS), "what to train", metavar="|".join(SETTINGS))
     for name in dict.fromkeys(name for settings in SETTINGS.values() for name in settings):
@@ -211,13 +211,14 @@ def build(settings: dict[str, Any], args: argparse.Namespace) -> Pipeline:
 
 def fit(part: Part, settings: dict[str, Any], args: argparse.Namespace) -> Pipeline:
     """Train the Pipeline; a dry run trains it on a few of the rows."""
-    from threadpoolctl import threadpool_limits
-
     x, y = part
     if args.dry_run and len(y) > DRY_RUN_ROWS:
         few = titanic.hold_out(y, DRY_RUN_ROWS / len(y), args.seed)
         x, y = x[few], y[few]
     pipeline = build(settings, args)
+
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn, so is missed after it
+
     many = threads(args, len(y))
     machine = {"model__n_jobs": many} if args.model == "forest" else {}
     if args.model != "logistic" and len(y) > entry_point.ROWS_PER_THREAD:

@@ -85,7 +85,7 @@ AUTOCAST_WIDTH = 256
 
 def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
-    parser = entry_point.Parser(description=__doc__)
+    parser = entry_point.Parser(description=__doc__, prog="train_torch.py")
     add = entry_point.Hyperparameters(parser)
     add("epochs", 100, whole(1, 1_000_000), "passes over train, at most")
     add(

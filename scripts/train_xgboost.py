@@ -75,7 +75,7 @@ FIXED_PARAMETERS = {
 
 def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
-    parser = entry_point.Parser(description=__doc__)
+    parser = entry_point.Parser(description=__doc__, prog="train_xgboost.py")
     add = entry_point.Hyperparameters(parser)
     add("num_round", 100, whole(1, 100_000), "trees to grow at most")
     add("early_stopping_rounds", 10, whole(0, 100_000), "patience, in rounds; 0 never stops early")

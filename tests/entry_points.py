@@ -56,6 +56,11 @@ class Script:
         return ROOT / "scripts" / f"{self.name}.py"
 
     @property
+    def framework(self) -> str:
+        (name,) = self.packages - {"numpy", "pandas", "joblib"}
+        return name
+
+    @property
     def promised(self) -> set[str]:
         return {self.model, "parameters.json"}
 

@@ -210,6 +210,21 @@ def test_in_a_job_the_sentence_becomes_the_failure_reason(run, script, tmp_path,
     assert len(sentence) <= 1024
 
 
+def test_a_framework_that_is_not_installed_is_named(run, script, monkeypatch):
+    """The wrong Estimator for a script: its image has another framework."""
+    package = {"scikit-learn": "sklearn"}.get(script.framework, script.framework)
+    monkeypatch.setitem(sys.modules, package, None)  # what makes an import fail
+    said = run.refuses()
+    assert f"{script.name}.py: needs the package {package}, which is not installed here" in said
+
+
+def test_another_module_that_is_missing_is_a_fault_of_the_script(run, script, monkeypatch):
+    monkeypatch.setitem(sys.modules, "parts_of_ours", None)
+    monkeypatch.setattr(script.module, script.fits, lambda *_: __import__("parts_of_ours"))
+    with pytest.raises(ModuleNotFoundError):
+        run()
+
+
 def test_a_fault_of_the_script_keeps_its_traceback(run, script, monkeypatch):
     monkeypatch.setattr(script.module, script.fits, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
