@@ -728,8 +728,8 @@ summary.rename_axis(index=None, columns=None)
 #
 # Does that hold for larger data? Here is the same comparison on a longer list.
 # `PASSENGERS` is small so that the lesson stays quick. Set it to `1_000_000`
-# and run the cells of this section again: the list is then 76 MB, and on a
-# laptop it takes two or three minutes.
+# and run the cells of this section again: the list is then 76 MB, and it takes
+# minutes instead of seconds.
 
 # %%
 PASSENGERS = 20_000

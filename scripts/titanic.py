@@ -204,7 +204,9 @@ def _read_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.Data
     _check_names(header, where, columns)
     frame = _arrow_csv(stream, columns)
     if frame is not None and _first_fault(frame, columns) is None:
-        return _typed(frame, columns)
+        frame = _typed(frame, columns)
+        _release()
+        return frame
     stream.seek(0)
     return _plain_csv(stream, where, columns)
 
@@ -237,14 +239,35 @@ def _arrow_csv(stream: BinaryIO, columns: tuple[str, ...]) -> pd.DataFrame | Non
         strings_can_be_null=True,
     )
     try:
-        table = pc.read_csv(
-            stream,
-            parse_options=pc.ParseOptions(newlines_in_values=True),
-            convert_options=convert,
+        return _emptied(  # of its argument no name stays here, which would keep it in memory
+            pc.read_csv(
+                stream,
+                parse_options=pc.ParseOptions(newlines_in_values=True),
+                convert_options=convert,
+            )
         )
     except (pa.ArrowException, UnicodeDecodeError):
         return None
-    return table.to_pandas()
+
+
+def _emptied(table: pa.Table) -> pd.DataFrame:
+    """A frame of a table that nobody else needs: column by column, such that memory holds one of
+    them at a time twice, and not all."""
+    import pandas as pd
+
+    values = {}
+    for name in table.column_names:
+        values[name] = table.column(0).to_pandas()
+        table = table.remove_column(0)
+        _release()
+    return pd.DataFrame(values, copy=False)
+
+
+def _release() -> None:
+    """Arrow keeps what it has freed, for its own next use; others cannot have it until then."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def _arrow_type(column: str) -> pa.DataType:
@@ -451,23 +474,27 @@ def _codes(values: pd.Series, name: str) -> np.ndarray:
     known = pd.Index(CATEGORIES[name], dtype=object)
     if isinstance(values.dtype, pd.CategoricalDtype):  # only the few categories are looked up
         places = known.get_indexer(values.cat.categories.astype(object))
-        return np.append(places, -1)[values.cat.codes.to_numpy()]
+        return np.append(places, -1).astype("int8")[values.cat.codes.to_numpy()]
     return known.get_indexer(values.to_numpy(dtype=object))
 
 
 def _typed(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A checked frame with the same types whatever file and reader it came from."""
+    """A checked frame with the same types whatever file and reader it came from.
+
+    Takes the columns out of ``frame``, so that memory does not hold all of them twice.
+    """
     import numpy as np
     import pandas as pd
 
     typed = {}
     for name in columns:
+        values = frame.pop(name)
         if name in CATEGORIES:
-            typed[name] = pd.Categorical.from_codes(_codes(frame[name], name), CATEGORIES[name])
+            typed[name] = pd.Categorical.from_codes(_codes(values, name), CATEGORIES[name])
         elif name in _NUMBERS:
-            typed[name] = frame[name].astype("int64" if _NUMBERS[name].whole else "float64")
+            typed[name] = values.astype("int64" if _NUMBERS[name].whole else "float64")
         else:  # one kind of nothing, and this pandas' type of text even where all is missing
-            texts = frame[name].astype(object)
+            texts = values.astype(object)
             typed[name] = texts.where(texts.notna(), np.nan).astype(pd.Series(["text"]).dtype)
     return pd.DataFrame(typed, columns=list(columns))
 
@@ -496,7 +523,7 @@ def features(frame: pd.DataFrame) -> pd.DataFrame:
             values[:, place] = made[name]
         else:
             values[:, place] = _floats(frame[name], "float32")
-    return pd.DataFrame(values, columns=list(FEATURES), index=frame.index)
+    return pd.DataFrame(values, columns=list(FEATURES), index=frame.index, copy=False)
 
 
 def labels(frame: pd.DataFrame) -> np.ndarray:
