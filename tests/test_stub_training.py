@@ -14,6 +14,7 @@ from tests.stub_aws import run
 from tests.stub_aws.aws import create_role
 from tests.stub_jobs import (
     BUCKET,
+    IMAGE,
     LOG_GROUP,
     PATIENCE_S,
     PRELUDE,
@@ -824,3 +825,29 @@ def test_twenty_jobs_at_once_all_end_well(account):
     assert statuses == ["Completed"] * 20
     for number, name in enumerate(names):
         assert account.unpack(name) == {"m": str(number).encode()}
+
+
+@pytest.mark.parametrize("image", [IMAGE, PYTORCH])
+def test_script_may_print_while_it_saves(account, image):
+    """PyTorch's image reads what the script prints: it must go on reading after the SIGTERM."""
+    script = """
+def save(*_):
+    time.sleep(0.3)  # long enough for the toolkit to be gone, if it went
+    for part in range(3):
+        print(f"saving part {part}", flush=True)
+    (MODEL / "model.txt").write_text("saved")
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, save)
+meet()
+"""
+    with Meeting() as meeting:
+        name = account.start(script, image=image, meeting=meeting)
+        meeting.wait()
+        account.sagemaker.stop_training_job(TrainingJobName=name)
+        description = account.wait(name)
+    assert description["TrainingJobStatus"] == "Stopped"
+    assert account.unpack(name) == {"model.txt": b"saved"}
+    assert [line for line in account.log(name) if line.startswith("saving")] == [
+        f"saving part {part}" for part in range(3)
+    ]

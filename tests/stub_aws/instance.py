@@ -41,7 +41,7 @@ INSTRUCTIONS = (
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
     *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES"),
 )
-TOOLKIT = [sys.executable, "-m", "sagemaker_training.cli.train"]
+TOOLKIT = [sys.executable, "-m", "toolkit"]  # in `containers/`
 
 
 @dataclass(frozen=True)
