@@ -12,15 +12,16 @@ TIMEOUT ?= 600
 PYTEST_ARGS ?= -n 2
 JUPYTER_ARGS ?=
 LOCK_ARGS ?=
+BENCH ?=
 export PYTHON LOCK_ARGS
 
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
 
-.PHONY: help env clients workshop kernel lessons test notebooks lint format lock clean
+.PHONY: help env clients workshop kernel lessons test test-images bench notebooks lint format lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
@@ -43,6 +44,12 @@ test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-images: env ## run the entry points on the versions of SageMaker's images; 5 GB in build/images/
+	@$(VENV_PYTHON) -m tests.image_environments
+
+bench: env ## measure speed side by side; BENCH=torch_throughput for one
+	@$(VENV_PYTHON) -m tests.bench $(BENCH)
 
 kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook instance
 	@$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"

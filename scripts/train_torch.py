@@ -77,6 +77,7 @@ ENDS = ("epochs", "early_stopping_epochs")
 FLOP_PER_THREAD = 2e8
 # Rows that are drawn together, to be cut into batches: one gather for many batches.
 BLOCK_ROWS = 65_536
+CACHED_ROWS = 8_192  # rows whose hidden layers fit in a CPU's cache
 # torch.compile takes half a minute before the first step, and saves a fraction of a millisecond in
 # each; autocast casts weights in every step, which pays where the layers are wide.
 COMPILE_STEPS = 100_000
@@ -325,7 +326,8 @@ class Rows:
 
     def in_order(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All rows as they came, in large blocks on the device."""
-        for x, y in zip(self.x.split(BLOCK_ROWS), self.y.split(BLOCK_ROWS), strict=True):
+        size = CACHED_ROWS if self.device.type == "cpu" else BLOCK_ROWS
+        for x, y in zip(self.x.split(size), self.y.split(size), strict=True):
             yield x.to(self.device), y.to(self.device)
 
 

@@ -1,0 +1,191 @@
+"""Rows a second of train_torch.py, against a bare loop on the same tensors and single-row loading.
+
+    python -m tests.bench.torch_throughput
+
+The bare loop is all that must be: forward, backward, step, on batches that were cut beforehand. It
+does not shuffle, gather, count losses or look for signals. `train_torch.py` does, and aims at 0.9
+of the bare loop; a line below has its validation too, on a quarter as many rows. The DataLoader
+fetches rows one by one and stacks them, as many examples do. One thread, and on a CPU its own
+seconds: what else runs on the machine does not count.
+
+On a CUDA device it also compares the ways to be faster there: autocast and torch.compile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.bench import Row, table, take_turns
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import train_torch
+from checkpoints import Checkpoint, Every, StopSignal
+
+TURNS = 5
+SETTINGS = (  # batch, width, rows
+    (64, 64, 20_000),
+    (1024, 64, 100_000),
+    (1024, 512, 10_000),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure every setting and print a table."""
+    device = train_torch.choose_device("auto")
+    print(f"PyTorch {torch.__version__} on {device.type}")
+    for batch, width, count in SETTINGS:
+        scale = 20 if device.type == "cuda" else 1
+        print(table(compare(batch, width, count * scale, device)), flush=True)
+    return 0
+
+
+def compare(batch: int, width: int, count: int, device: torch.device) -> list[Row]:
+    """Measure one setting."""
+    label = f"batch {batch}, width {width}"
+    words = ["--batch_size", str(batch), "--width", str(width), "--epochs", "1", "--nthread", "1"]
+    ways: dict[str, list[str]] = {"train_torch.py": ["--amp", "off", "--compile", "false"]}
+    if device.type == "cuda":
+        ways["train_torch.py, bf16"] = ["--amp", "bf16", "--compile", "false"]
+        ways["train_torch.py, compiled"] = ["--amp", "off", "--compile", "true"]
+        ways["train_torch.py, compiled, bf16"] = ["--amp", "bf16", "--compile", "true"]
+    parser = train_torch.parser()
+    args = {name: parser.parse_args([*words, *more]) for name, more in ways.items()}
+    plain = args["train_torch.py"]
+    with train_torch.repeatable(plain, device), tempfile.TemporaryDirectory() as folder:
+        parts = made(count, device, plain)
+        rows = parts["train"]
+        runs: dict[str, Callable[[], float]] = {
+            "bare loop": bare(rows, plain, device),
+            **{name: steps_alone(rows, one, device) for name, one in args.items()},
+            "  with its validation": validated(parts, plain, device, folder),
+            "DataLoader of single rows": single_rows(rows, plain, device),
+        }
+        values = take_turns(runs, TURNS, label)
+    base = f"bare loop, {label}"
+    unit = "rows per CPU second" if device.type == "cpu" else "rows per second"
+    return [
+        Row(f"{name}, {label}", speeds, unit, None if name == "bare loop" else base)
+        for name, speeds in values.items()
+    ]
+
+
+def made(count: int, device: torch.device, args) -> dict[str, train_torch.Rows]:
+    """Rows to train on, and a quarter as many to validate on, as the default fraction leaves."""
+    random = np.random.default_rng(0)
+    net = train_torch.Training(args, device, steps=0).net
+    return {
+        name: train_torch.Rows(
+            net,
+            random.random((size, net.shape.columns), dtype=np.float32),
+            random.integers(0, 2, size, dtype=np.int8),
+            device,
+        )
+        for name, size in (("train", count), ("validation", count // 4))
+    }
+
+
+def steps_alone(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], float]:
+    """An epoch of train_torch.py up to its validation: what its progress lines tell."""
+    training = train_torch.Training(args, device, steps=0)
+
+    def run() -> float:
+        training.batch = 0
+        start = clock(device)
+        assert training.run_epoch(rows, StopSignal(), None, Every(math.inf))
+        wait(device)
+        return len(rows) / (clock(device) - start)
+
+    return run
+
+
+def validated(
+    parts: dict[str, train_torch.Rows], args, device: torch.device, folder: str
+) -> Callable[[], float]:
+    """An epoch of train_torch.py as it is: also validated, told, saved where it is time to."""
+    training = train_torch.Training(args, device, steps=0)
+    checkpoint = Checkpoint(folder, {})
+
+    def run() -> float:
+        args.epochs = training.epoch + 1
+        training.best = training.epoch  # always as patient
+        start = clock(device)
+        with contextlib.redirect_stdout(io.StringIO()), StopSignal() as stop:
+            assert training.run(parts, stop, checkpoint)
+        wait(device)
+        return len(parts["train"]) / (clock(device) - start)
+
+    return run
+
+
+def stepper(args, device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """Forward, backward, step: the network and the optimizer are those of train_torch.py."""
+    training = train_torch.Training(args, device, steps=0)
+    layers, optimizer = training.net.layers.train(), training.optimizer
+    loss_of = torch.nn.functional.binary_cross_entropy_with_logits
+
+    def step(x: torch.Tensor, y: torch.Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(layers(x).squeeze(1), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def bare(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], float]:
+    """The steps of an epoch and nothing else."""
+    step = stepper(args, device)
+    batches = list(zip(rows.x.split(args.batch_size), rows.y.split(args.batch_size), strict=True))
+
+    def run() -> float:
+        wait(device)
+        start = clock(device)
+        for x, y in batches:
+            step(x, y)
+        wait(device)
+        return len(rows) / (clock(device) - start)
+
+    return run
+
+
+def single_rows(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], float]:
+    """The same steps on batches of a DataLoader over single rows; few of them, for it is slow."""
+    step = stepper(args, device)
+    count = min(len(rows), 10_000)
+    data = torch.utils.data.TensorDataset(rows.x[:count].cpu(), rows.y[:count].cpu())
+    loader = torch.utils.data.DataLoader(data, batch_size=args.batch_size, shuffle=True)
+
+    def run() -> float:
+        wait(device)
+        start = clock(device)
+        for x, y in loader:
+            step(x.to(device), y.to(device))
+        wait(device)
+        return count / (clock(device) - start)
+
+    return run
+
+
+def clock(device: torch.device) -> float:
+    """Seconds that this process has used of the CPUs; where another device works, of time."""
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
