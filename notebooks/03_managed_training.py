@@ -253,14 +253,14 @@ jobs.table(description).T
 # `Completed` means one thing only: the script ended with exit code 0. Whether
 # the model is any good, the metrics must tell.
 #
-# With an account you can look at the same job in the AWS console. This is the
-# address of its page:
+# Every job also has a page in the console, where you can look at it without
+# code. This is its address:
 
 # %%
 print(jobs.console_link(description))
 
 # %% [markdown]
-# Settings, metrics and a link to the log are there, a little later than here.
+# Settings, metrics and the way to the log are there. Lesson 06 is about it.
 #
 # ## Where did the time go?
 #

@@ -71,7 +71,8 @@ def draw(
         )
     if log:
         parts.append(f"  the last of {len(log)} lines:")
-        parts += [f"  | {line}"[:WIDTH] for line in log[-lines:]]
+        spoken = [line for line in log[-10 * lines :] if line.strip()]
+        parts += [f"  | {line}"[:WIDTH] for line in spoken[-lines:]]
     return "\n".join(parts)
 
 

@@ -90,13 +90,13 @@ def test_metrics_are_found_by_the_jobs_own_definitions():
 def test_picture_of_a_running_job_has_status_seconds_money_metrics_and_last_lines():
     now = START + timedelta(seconds=76)
     metrics = {"validation:loss": [0.9, 0.4, 0.5]}
-    text = live.draw(running(), metrics, ["first", "second", "x" * 200], now, lines=2)
+    text = live.draw(running(), metrics, ["first", "", "second", "", "x" * 200], now, lines=2)
     lines = text.splitlines()
     assert lines[0] == "job-1   InProgress"
     assert lines[1] == "  Starting 40 s   Training 36 s"
     assert "billable so far: $0.0023 = 36 s x 2 x ml.m5.large" in lines[2]
     assert lines[3].split() == ["validation:loss", "0.5", "(3", "values,", "0.4", "to", "0.9)"]
-    assert lines[4:6] == ["  the last of 3 lines:", "  | second"]
+    assert lines[4:6] == ["  the last of 5 lines:", "  | second"]
     assert len(lines[6]) == live.WIDTH
 
 
