@@ -10,7 +10,12 @@ export class Refusal extends Error {
   }
 }
 
-async function answerOf(response) {
+class Silence extends Error {} // no answer at all
+
+async function answerOf(asked) {
+  const response = await asked.catch((error) => {
+    throw new Silence(error.message);
+  });
   const answer = await response.json();
   if (!response.ok) throw new Refusal(response.status, answer.error);
   return answer;
@@ -18,11 +23,11 @@ async function answerOf(response) {
 
 export async function ask(path, query = {}) {
   const words = new URLSearchParams(query).toString();
-  return answerOf(await fetch(`${base}api/${path}${words && `?${words}`}`));
+  return answerOf(fetch(`${base}api/${path}${words && `?${words}`}`));
 }
 
 export async function order(path) {
-  return answerOf(await fetch(`${base}api/${path}`, { method: "POST", headers: { "X-Console": "1" } }));
+  return answerOf(fetch(`${base}api/${path}`, { method: "POST", headers: { "X-Console": "1" } }));
 }
 
 export function tell(sentence) {
@@ -39,8 +44,7 @@ export async function repeat(milliseconds, round) {
       if ((await round()) === false) return;
       tell("");
     } catch (error) {
-      if (error instanceof Refusal) throw error;
-      if (!(error instanceof TypeError)) throw error;
+      if (!(error instanceof Silence)) throw error;
       tell("The stub AWS does not answer: it has ended, or this machine is very busy.");
     }
     await wait(milliseconds);
