@@ -9,7 +9,7 @@
 
 LESSON ?=
 TIMEOUT ?= 600
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist loadgroup
 JUPYTER_ARGS ?=
 LOCK_ARGS ?=
 BENCH ?=

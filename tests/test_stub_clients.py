@@ -20,6 +20,8 @@ import pytest
 from tests.stub_jobs import BUCKET, LOG_GROUP, REPOSITORY, Account, needs_namespaces, unique
 from tests.tiny_wheel import make_wheel
 
+pytestmark = pytest.mark.xdist_group("clients")  # so that the scripts run by hand once
+
 PATIENCE_S = 180  # an SDK takes seconds to be imported, and sleeps some more between its questions
 CLIENTS = Path(__file__).with_name("clients")
 SCRIPTS = REPOSITORY / "scripts"

@@ -24,7 +24,10 @@ from tests.stub_jobs import (
     unique,
 )
 
-pytestmark = needs_namespaces  # /opt/ml is in the scripts; test_stub_isolation guards the skip
+pytestmark = [
+    needs_namespaces,  # /opt/ml is in the scripts; test_stub_isolation guards the skip
+    pytest.mark.xdist_group("shapes"),  # one process, so that the jobs below run once
+]
 
 PATIENCE_S = 180
 HERE = Path(__file__).parent
