@@ -344,8 +344,8 @@ def fits(size: int, device: torch.device) -> bool:
 class Training:
     """A network in training: weights, optimizer, and how far it has come.
 
-    Its random numbers follow from seed and epoch alone. So a training that goes on from a
-    checkpoint draws the numbers that it would have drawn.
+    The order of an epoch's rows follows from seed and epoch alone, and its state holds that of the
+    random generators. So a training that goes on draws the numbers that it would have drawn.
 
     Attributes:
         net: The network; ``net.layers`` is what is trained.
@@ -437,11 +437,8 @@ class Training:
         self, rows: Rows, stop: StopSignal, checkpoint: Checkpoint | None, clock: Every
     ) -> bool:
         """Train on every row once, or on the rest of an epoch; False if it was stopped in it."""
-        import torch
-
         seed = self.args.seed * 1_000_003 + self.epoch
-        if self.batch == 0:  # else the state of a checkpoint is in place
-            torch.manual_seed(seed)
+        if self.batch == 0:  # else the sum of a checkpoint is in place
             self.loss.zero_()
         self.net.train()
         size = self.args.batch_size

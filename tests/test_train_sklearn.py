@@ -178,6 +178,7 @@ def test_a_forest_of_many_threads_is_that_of_one_and_does_not_remember_them(run,
     assert run(*words) == 0
     assert "3 thread(s)" in run.said
     assert run.bytes() == alone
+    assert model_fn(run.model)[-1].n_jobs is None
 
 
 def test_a_long_training_shows_its_progress(run, monkeypatch):

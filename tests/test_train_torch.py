@@ -129,7 +129,7 @@ def test_each_epoch_tells_its_progress_and_its_losses(run):
 
 
 def test_early_stopping_keeps_the_best_epoch(run):
-    words = ("--epochs", 500, "--learning_rate", 0.02, "--dropout", 0, "--validation", TEST)
+    words = ("--epochs", 500, "--learning_rate", 0.02, "--dropout", 0.3, "--validation", TEST)
     assert run(*words, "--early_stopping_epochs", 4) == 0
     losses, epochs = run.history()["validation:logloss"], run.parameters()["epochs"]
     assert epochs["trained"] == len(losses) < 500
@@ -139,6 +139,31 @@ def test_early_stopping_keeps_the_best_epoch(run):
     assert result["logloss"] == pytest.approx(losses.min(), rel=1e-5)
     assert run(*words, "--early_stopping_epochs", 0, "--epochs", epochs["trained"] + 3) == 0
     assert run.parameters()["epochs"]["trained"] == epochs["trained"] + 3
+
+
+def test_dropout_is_there_in_training_and_not_in_validation(run, monkeypatch):
+    modes = {"step": [], "mean_loss": [], "probabilities": []}
+    for name, seen in modes.items():
+        real = getattr(train_torch.Training, name)
+
+        def noted(self, *rest, real=real, seen=seen):
+            found = real(self, *rest)
+            seen.append(self.net.training)
+            return found
+
+        monkeypatch.setattr(train_torch.Training, name, noted)
+    assert run("--epochs", 3) == 0
+    assert modes == {"step": [True] * 27, "mean_loss": [False] * 3, "probabilities": [False] * 2}
+
+
+def test_each_epoch_of_a_run_has_an_order_of_its_own(run, monkeypatch):
+    orders, real = [], train_torch.Rows.order
+    monkeypatch.setattr(
+        train_torch.Rows, "order", lambda *args: orders.append(real(*args)) or orders[-1]
+    )
+    for seed in (1, 2):
+        assert run("--epochs", 3, "--seed", seed) == 0
+    assert len(orders) == len({tuple(order[:100].tolist()) for order in orders}) == 6
 
 
 def test_without_validation_the_last_epoch_is_kept_and_it_can_overfit(run):
@@ -381,6 +406,20 @@ def test_a_checkpoint_after_the_last_batch_of_an_epoch_goes_on_with_the_next(run
             run(*SHORT, "--checkpoint_seconds", 0)
     assert run(*SHORT) == 0
     assert "going on after 9 steps, in epoch 1" in run.said
+    assert run.everything() == whole.everything()
+
+
+def test_a_stop_after_the_best_epoch_keeps_the_best(run, monkeypatch):
+    words = ("--epochs", 40, "--early_stopping_epochs", 6, "--learning_rate", 0.05, "--dropout", 0)
+    whole = run.fresh("whole")
+    assert whole(*words) == 0
+    epochs = whole.parameters()["epochs"]
+    assert epochs["trained"] == epochs["kept"] + 6
+    with monkeypatch.context() as patch:
+        interrupted(patch, 9 * (epochs["kept"] + 3) + 4, sigterm)
+        assert run(*words) == 0
+    assert run.parameters()["epochs"]["kept"] == epochs["kept"]
+    assert run(*words) == 0
     assert run.everything() == whole.everything()
 
 
