@@ -9,7 +9,7 @@
 
 LESSON ?=
 TIMEOUT ?= 600
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2
 JUPYTER_ARGS ?=
 LOCK_ARGS ?=
 BENCH ?=
@@ -45,7 +45,7 @@ test: clients ## lint, then every test, the lessons among them
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
-test-images: env ## run the entry points on the versions of SageMaker's images; 5 GB in build/images/
+test-images: env ## run the entry points on the versions of SageMaker's images; 14 GB in build/images/
 	@$(VENV_PYTHON) -m tests.image_environments
 
 bench: env ## measure speed side by side; BENCH=torch_throughput for one

@@ -65,6 +65,7 @@ IMAGES = (
         "XGBoost 1.7-1",
         "train_xgboost",
         {
+            "3.8": "xgboost==1.7.4 numpy==1.19.5 pandas==1.2.4 scipy==1.6.2",
             "3.10": "xgboost==1.7.4 numpy==1.23.5 pandas==1.4.4 scipy",
             "3.12": "xgboost==1.7.4 numpy==1.26.4 pandas==2.1.4 scipy",
         },
@@ -81,7 +82,9 @@ IMAGES = (
     Image(
         "scikit-learn 1.2-1",
         "train_sklearn",
-        {"3.10": "scikit-learn==1.2.1 numpy==1.24.1 pandas==1.4.4 pyarrow==14.0.1"},
+        dict.fromkeys(
+            ("3.9", "3.10"), "scikit-learn==1.2.1 numpy==1.24.1 pandas==1.4.4 pyarrow==14.0.1"
+        ),
         own="3.9",
         opens=False,  # a pickle of another version
     ),

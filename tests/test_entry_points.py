@@ -382,6 +382,14 @@ def test_same_seed_same_bytes_in_any_process(run, script, tmp_path):
     assert run.bytes() == first
 
 
+def test_the_seed_decides_the_hold_out(run, script):
+    """With arguments under which XGBoost and the logistic regression draw nothing else."""
+    assert run(*script.quick, "--seed", 1) == 0
+    first = run.bytes()
+    assert run(*script.quick, "--seed", 2) == 0
+    assert run.bytes() != first
+
+
 def test_the_seed_decides_more_than_the_hold_out(run, script):
     assert run(*script.random, "--validation", TEST, "--seed", 1) == 0
     first = run.bytes()
