@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -67,7 +68,7 @@ def free_port() -> int:
 
 
 def test_workshop() -> None:
-    """`make workshop`: JupyterLab comes up on the loopback address and Ctrl-C ends it all."""
+    """`make workshop`: JupyterLab comes up on the loopback address, and all of it ends."""
     port = free_port()
     arguments = f"--no-browser --port={port} --IdentityProvider.token=readme"
     with subprocess.Popen(
@@ -85,9 +86,12 @@ def test_workshop() -> None:
             assert {path.name for path in (ROOT / "notebooks").glob("*.ipynb")} <= names
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
-                os.killpg(process.pid, signal.SIGTERM)  # Jupyter would ask after the first
-            said, _ = process.communicate(timeout=LOADED_S)
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                said, _ = process.communicate(timeout=LOADED_S)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # else `with` would wait for ever
             print(said)  # pytest shows it when the test fails
 
 

@@ -7,8 +7,11 @@ The address of its console, a page for a browser, is the one line that it prints
 import signal
 import subprocess
 import sys
+import threading
 
 from .aws import StubAWS, forget_the_person
+
+PATIENCE_S = 10  # between SIGTERM and SIGKILL
 
 
 def main(arguments: list[str]) -> int:
@@ -27,9 +30,17 @@ def main(arguments: list[str]) -> int:
         print(f"stub AWS: its console is at {stub.console_url}", file=sys.stderr, flush=True)
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                signal.signal(number, lambda *_: command.terminate())
+                signal.signal(number, lambda *_: end(command))
         code = command.wait()
     return code if code >= 0 else 128 - code
+
+
+def end(command: subprocess.Popen[bytes]) -> None:
+    """Ask COMMAND to end, and end it when it does not: JupyterLab may wait for its own threads."""
+    command.terminate()
+    insist = threading.Timer(PATIENCE_S, command.kill)
+    insist.daemon = True
+    insist.start()
 
 
 if __name__ == "__main__":
