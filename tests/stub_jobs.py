@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -370,6 +371,12 @@ WAITER = (
 )
 
 
+def heed_signals() -> None:
+    """In a new process: heed Ctrl-C and a closing terminal, whatever the tests themselves ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class StubProcess:
     """`python -m tests.stub_aws` with a command that waits, for tests from outside.
 
@@ -397,6 +404,7 @@ class StubProcess:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
         line = self.process.stdout.readline()
         if not line:
