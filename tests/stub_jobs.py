@@ -372,7 +372,7 @@ WAITER = (
 
 
 def heed_signals() -> None:
-    """In a new process: heed Ctrl-C and a closing terminal, whatever the tests themselves ignore."""
+    """In a new process: heed Ctrl-C and a closing terminal, whatever the tests ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
