@@ -20,8 +20,6 @@ import pytest
 from tests.stub_jobs import BUCKET, LOG_GROUP, REPOSITORY, Account, needs_namespaces, unique
 from tests.tiny_wheel import make_wheel
 
-pytestmark = pytest.mark.xdist_group("clients")  # so that the scripts run by hand once
-
 PATIENCE_S = 180  # an SDK takes seconds to be imported, and sleeps some more between its questions
 CLIENTS = Path(__file__).with_name("clients")
 SCRIPTS = REPOSITORY / "scripts"
@@ -49,13 +47,24 @@ def train(account) -> str:
 
 
 @pytest.fixture(scope="module")
-def by_hand(tmp_path_factory) -> dict[str, dict[str, bytes]]:
+def source(tmp_path_factory) -> Path:
+    """A copy of the entry points with a requirements.txt, and the wheel that it asks for."""
+    folder = tmp_path_factory.mktemp("source") / "code"
+    shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    make_wheel(folder, "needed", "print('needed is installed')")
+    (folder / "requirements.txt").write_text("--no-index\n--find-links .\nneeded\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_hand(source, tmp_path_factory) -> dict[str, dict[str, bytes]]:
     """Script -> the files of the model that it leaves when a person runs it here."""
 
     def run(script: str, arguments: list[str]) -> dict[str, bytes]:
         folder = tmp_path_factory.mktemp("by-hand")
         places = ["--model_dir", folder / "model", "--output_data_dir", folder / "output"]
-        command = [sys.executable, SCRIPTS / script, *arguments, *places]
+        data = ["--train", REPOSITORY / "data" / "titanic_train.csv"]
+        command = [sys.executable, source / script, *arguments, *data, *places]
         variables = {k: v for k, v in os.environ.items() if not k.startswith("SM_")}
         done = subprocess.run(
             command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S
@@ -64,16 +73,6 @@ def by_hand(tmp_path_factory) -> dict[str, dict[str, bytes]]:
         return {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
 
     return {script: run(script, arguments) for script, arguments in BY_HAND.items()}
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
-    """The entry points with a requirements.txt, and the wheel that it asks for."""
-    folder = tmp_path_factory.mktemp("source") / "code"
-    shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    make_wheel(folder, "needed", "print('needed is installed')")
-    (folder / "requirements.txt").write_text("needed\n")
-    return folder
 
 
 def model_at(account: Account, uri: str) -> dict[str, bytes]:
@@ -108,8 +107,8 @@ def other(program: str) -> Path:
 # --- SDK 2 and 3 --------------------------------------------------------------------------------
 
 
-def test_the_estimators_of_sdk_2(stub_aws, account, train, by_hand):
-    done = run(stub_aws, sys.executable, CLIENTS / "estimators.py", BUCKET, train)
+def test_the_estimators_of_sdk_2(stub_aws, account, train, by_hand, source):
+    done = run(stub_aws, sys.executable, CLIENTS / "estimators.py", BUCKET, train, source)
     found = json.loads(done.stdout.splitlines()[-1])
     scripts = {
         "XGBoost": "train_xgboost.py",
@@ -166,13 +165,13 @@ def test_the_environments_hold_the_sdks_that_they_are_for():
 # --- boto3 and the AWS CLI ----------------------------------------------------------------------
 
 
-def packed_scripts() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in SCRIPTS.glob("*.py")}
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.py")}
 
 
-def test_plain_boto3(account, train, by_hand):
+def test_plain_boto3(account, train, by_hand, source):
     done = account.run(
-        files=packed_scripts(),
+        files=contents(source),
         program="train_xgboost.py",
         hyperparameters=XGBOOST,
         channels={"train": (train, "FullyReplicated")},
@@ -182,12 +181,12 @@ def test_plain_boto3(account, train, by_hand):
     assert model_at(account, model) == by_hand["train_xgboost.py"]
 
 
-def test_the_aws_cli(stub_aws, account, train, by_hand, tmp_path):
+def test_the_aws_cli(stub_aws, account, train, by_hand, source, tmp_path):
     def aws(*arguments: str | Path) -> str:
         return run(stub_aws, other("aws"), *arguments).stdout.strip()
 
     request = account.request(
-        files=packed_scripts(),
+        files=contents(source),
         program="train_xgboost.py",
         hyperparameters=XGBOOST,
         channels={"train": (train, "FullyReplicated")},

@@ -24,10 +24,7 @@ from tests.stub_jobs import (
     unique,
 )
 
-pytestmark = [
-    needs_namespaces,  # /opt/ml is in the scripts; test_stub_isolation guards the skip
-    pytest.mark.xdist_group("shapes"),  # one process, so that the jobs below run once
-]
+pytestmark = needs_namespaces  # /opt/ml is in the scripts; test_stub_isolation guards the skip
 
 PATIENCE_S = 180
 HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """Trains with the Estimators of SageMaker's SDK 2, and looks at the jobs in each way it offers.
 
-    python tests/clients/estimators.py BUCKET S3_URI_OF_TRAIN
+    python tests/clients/estimators.py BUCKET S3_URI_OF_TRAIN SOURCE_DIR
 
 A client program as anybody would write it; it knows nothing of a stub. `test_stub_clients.py` runs
 it. The last line that it prints is what it found, as JSON. The SDK sleeps 5 s in `logs()` and again
@@ -24,7 +24,7 @@ METRICS = {
 }
 
 
-def estimators(bucket: str) -> dict[str, Estimator]:
+def estimators(bucket: str, folder: str) -> dict[str, Estimator]:
     """One Estimator of each kind, with the hyperparameters that the test uses by hand."""
     xgboost = {"entry_point": "train_xgboost.py", "hyperparameters": {"num_round": 20, "seed": 7}}
     sklearn = {"entry_point": "train_sklearn.py", "hyperparameters": {"model": "logistic"}}
@@ -43,7 +43,7 @@ def estimators(bucket: str) -> dict[str, Estimator]:
             sagemaker_session=sagemaker.Session(default_bucket=bucket),
             instance_count=1,
             instance_type="ml.m5.large",
-            source_dir="scripts",
+            source_dir=folder,
             **arguments,
         )
         for name, (kind, arguments) in kinds.items()
@@ -69,8 +69,8 @@ def train(estimator: Estimator, uri: str) -> dict:
 
 
 if __name__ == "__main__":
-    bucket, uri = sys.argv[1:]
-    made = estimators(bucket)
+    bucket, uri, folder = sys.argv[1:]
+    made = estimators(bucket, folder)
     with ThreadPoolExecutor(len(made)) as pool:
         found = dict(zip(made, pool.map(lambda one: train(one, uri), made.values()), strict=True))
     print("\n" + json.dumps(found))

@@ -22,8 +22,6 @@ except ModuleNotFoundError:
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5"
 HYPERPARAMETERS = {"num_round": 20, "seed": 7}
 COMMAND = "python -m needed && python train_xgboost.py --num_round 20 --seed 7"
-# The wheels of requirements.txt come with the code: no package index is asked.
-OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/opt/ml/input/data/code"}
 
 
 def main(bucket: str, uri: str, folder: str) -> None:
@@ -40,7 +38,6 @@ def main(bucket: str, uri: str, folder: str) -> None:
             compute=Compute(instance_type="ml.m5.large", instance_count=1),
             hyperparameters=HYPERPARAMETERS if source.entry_script else {},
             output_data_config=OutputDataConfig(s3_output_path=f"s3://{bucket}/output"),
-            environment=OFFLINE,
         )
         for name, source in sources.items()
     }
