@@ -18,6 +18,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import deque
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -82,7 +84,9 @@ _NUMBERS = {
 }
 _OPTIONAL_CATEGORY = {"Embarked"}
 _TEXTS = ("Name", "Ticket", "Cabin")
-_CHUNK_ROWS = 10_000
+_CHUNK_ROWS = 10_000  # of the plain reader
+_BLOCK_BYTES = 8 * 2**20  # of Arrow's: about 110,000 passengers
+_PARQUET_ROWS = 100_000
 
 
 class DataError(ValueError):
@@ -106,12 +110,26 @@ def read(source: str | Path | BinaryIO, columns: tuple[str, ...] = COLUMNS) -> p
     """
     import pandas as pd
 
+    frames = list(chunks(source, columns))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+
+def chunks(
+    source: str | Path | BinaryIO, columns: tuple[str, ...] = COLUMNS
+) -> Iterator[pd.DataFrame]:
+    """What ``read`` reads, some ten thousand rows at a time, so that memory need not hold all.
+
+    A fault raises DataError when the reading has come to it: rows before it have been given.
+    """
     if hasattr(source, "read"):
-        return _not_empty(_read_stream(source, columns), _name_of(source))
-    files = data_files(source)
-    frames = [_read_file(path, columns) for path in files]
-    frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-    return _not_empty(frame, str(source))
+        content = source.read()
+        data = content.encode() if isinstance(content, str) else content
+        where = str(getattr(source, "name", "the data"))
+        yield from _not_empty(_chunks_of(lambda: io.BytesIO(data), where, columns), where)
+        return
+    yield from _not_empty(
+        (frame for path in data_files(source) for frame in _file_chunks(path, columns)), str(source)
+    )
 
 
 def data_files(source: str | Path) -> list[Path]:
@@ -142,39 +160,37 @@ def _set_aside(relative: Path) -> bool:
     return any(part.startswith((".", "_")) for part in relative.parts)
 
 
-def _name_of(stream: BinaryIO) -> str:
-    return str(getattr(stream, "name", "the data"))
-
-
-def _not_empty(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    if frame.empty:
+def _not_empty(frames: Iterator[pd.DataFrame], where: str) -> Iterator[pd.DataFrame]:
+    rows = 0
+    for frame in frames:
+        rows += len(frame)
+        yield frame
+    if not rows:
         raise DataError(f"{where}: there is a header but no row below it")
-    return frame
 
 
-def _read_file(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _file_chunks(path: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
     try:
-        with path.open("rb") as file:
-            return _read_stream(file, columns, parquet=path.suffix.lower() == ".parquet")
+        yield from _chunks_of(lambda: path.open("rb"), str(path), columns, path.suffix.lower())
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_stream(stream: BinaryIO, columns: tuple[str, ...], parquet: bool = False) -> pd.DataFrame:
-    where = _name_of(stream)
-    if not isinstance(stream, io.BufferedReader):  # a body from S3 cannot seek; text has no bytes
-        content = stream.read()
-        stream = io.BytesIO(content.encode() if isinstance(content, str) else content)
-    start = stream.read(4)
-    stream.seek(0)
+def _chunks_of(
+    opened: Callable[[], BinaryIO], where: str, columns: tuple[str, ...], suffix: str = ""
+) -> Iterator[pd.DataFrame]:
+    """The chunks of one file, which can be opened more than once."""
+    with opened() as stream:
+        start = stream.read(4)
     if not start:
         raise DataError(f"{where}: the file is empty")
-    if parquet or start == b"PAR1":
-        return _read_parquet(stream, where, columns)
-    return _read_csv(stream, where, columns)
+    parquet = suffix == ".parquet" or start == b"PAR1"
+    return (_parquet_chunks if parquet else _csv_chunks)(opened, where, columns)
 
 
-def _read_parquet(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.DataFrame:
+def _parquet_chunks(
+    opened: Callable[[], BinaryIO], where: str, columns: tuple[str, ...]
+) -> Iterator[pd.DataFrame]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -183,38 +199,46 @@ def _read_parquet(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.
             f"{where}: reading Parquet needs the package pyarrow, which is not installed here; "
             "install it (in a job: a line in requirements.txt), or use CSV"
         ) from error
-    try:
-        parquet = pq.ParquetFile(stream)
-        _check_names(parquet.schema_arrow.names, where, columns)
-        table = parquet.read(columns=list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where}: not a readable Parquet file ({_first_line(error)})") from error
-    frame = table.to_pandas()
-    check(frame, where, columns)
-    return _typed(frame, columns)
+    before = 0
+    with opened() as stream:
+        try:
+            parquet = pq.ParquetFile(stream)
+            _check_names(parquet.schema_arrow.names, where, columns)
+            for batch in parquet.iter_batches(_PARQUET_ROWS, columns=list(columns)):
+                frame = batch.to_pandas()
+                check(frame, where, columns, before)
+                before += len(frame)
+                yield _typed(frame, columns)
+        except (pa.ArrowException, OSError) as error:
+            fault = _first_line(error)
+            raise DataError(f"{where}: not a readable Parquet file ({fault})") from error
 
 
-def _read_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Fast with Arrow. If Arrow refuses the file, or a value is wrong, read it again line by line.
+def _csv_chunks(
+    opened: Callable[[], BinaryIO], where: str, columns: tuple[str, ...]
+) -> Iterator[pd.DataFrame]:
+    """Fast with Arrow. Where Arrow refuses the file, or a value is wrong, go on line by line.
 
     The plain reader is several times slower, and can say which row on which line is wrong. It is
-    also the one in use where pyarrow is missing; both give equal frames.
+    also the one in use where pyarrow is missing; both give equal rows.
     """
-    header = _header(stream, where)
-    _check_names(header, where, columns)
-    frame = _arrow_csv(stream, columns)
-    if frame is not None and _first_fault(frame, columns) is None:
-        frame = _typed(frame, columns)
-        _release()
-        return frame
-    stream.seek(0)
-    return _plain_csv(stream, where, columns)
+    with opened() as stream:
+        _check_names(_header(stream, where), where, columns)
+    given = 0
+    for frame in _arrow_csv(opened, columns):
+        if frame is None or _first_fault(frame, columns) is not None:
+            break
+        given += len(frame)
+        yield _typed(frame, columns)
+    else:
+        return
+    with opened() as stream:
+        yield from _plain_csv(stream, where, columns, given)
 
 
 def _header(stream: BinaryIO, where: str) -> list[str]:
-    """The names in the first line of a CSV file; the stream stands at its beginning again."""
+    """The names in the first line of a CSV file."""
     line = stream.readline(1_000_000)
-    stream.seek(0)
     try:
         if b"\0" in line:
             raise UnicodeError("a zero byte")
@@ -225,49 +249,34 @@ def _header(stream: BinaryIO, where: str) -> list[str]:
         raise DataError(f"{where}: the first line is not a CSV header ({error})") from error
 
 
-def _arrow_csv(stream: BinaryIO, columns: tuple[str, ...]) -> pd.DataFrame | None:
-    """A frame by Arrow's reader, or None where there is no pyarrow or it finds a fault."""
+def _arrow_csv(
+    opened: Callable[[], BinaryIO], columns: tuple[str, ...]
+) -> Iterator[pd.DataFrame | None]:
+    """Frames by Arrow; None, and no more, where there is no pyarrow or it finds a fault."""
     try:
         import pyarrow as pa
         import pyarrow.csv as pc
     except ImportError:
-        return None
+        yield None
+        return
     convert = pc.ConvertOptions(
         include_columns=list(columns),
         column_types={name: _arrow_type(name) for name in columns},
         null_values=[""],
         strings_can_be_null=True,
     )
-    try:
-        return _emptied(  # of its argument no name stays here, which would keep it in memory
-            pc.read_csv(
+    with opened() as stream:
+        try:
+            with pc.open_csv(
                 stream,
+                read_options=pc.ReadOptions(block_size=_BLOCK_BYTES),
                 parse_options=pc.ParseOptions(newlines_in_values=True),
                 convert_options=convert,
-            )
-        )
-    except (pa.ArrowException, UnicodeDecodeError):
-        return None
-
-
-def _emptied(table: pa.Table) -> pd.DataFrame:
-    """A frame of a table that nobody else needs: column by column, such that memory holds one of
-    them at a time twice, and not all."""
-    import pandas as pd
-
-    values = {}
-    for name in table.column_names:
-        values[name] = table.column(0).to_pandas()
-        table = table.remove_column(0)
-        _release()
-    return pd.DataFrame(values, copy=False)
-
-
-def _release() -> None:
-    """Arrow keeps what it has freed, for its own next use; others cannot have it until then."""
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
+            ) as reader:
+                for batch in reader:
+                    yield batch.to_pandas()
+        except (pa.ArrowException, UnicodeDecodeError):
+            yield None
 
 
 def _arrow_type(column: str) -> pa.DataType:
@@ -280,16 +289,18 @@ def _arrow_type(column: str) -> pa.DataType:
     return pa.string()
 
 
-def _plain_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.DataFrame:
+def _plain_csv(
+    stream: BinaryIO, where: str, columns: tuple[str, ...], rows_before: int
+) -> Iterator[pd.DataFrame]:
+    """Frames by Python's reader, without the first ``rows_before`` rows, which are known."""
     import pandas as pd
 
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    chunks = []
     try:
         reader = csv.reader(text)
         header = next(reader)
         places = [header.index(name) for name in columns]
-        rows_before = 0
+        deque(islice((fields for fields in reader if fields), rows_before), maxlen=0)
         while True:
             rows, lines = _chunk(reader, len(header), places, where, rows_before)
             frame = pd.DataFrame(
@@ -299,10 +310,10 @@ def _plain_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.Dat
             if fault is not None:
                 row = rows_before + fault.row
                 raise DataError(fault.sentence(f"{where}, row {row} (line {lines[fault.row - 1]})"))
-            chunks.append(_typed(frame, columns))
+            yield _typed(frame, columns)
             rows_before += len(rows)
             if len(rows) < _CHUNK_ROWS:
-                return pd.concat(chunks, ignore_index=True)
+                return
     except UnicodeDecodeError as error:
         raise DataError(
             f"{where}: expected CSV text in UTF-8, found other bytes; save the file as UTF-8"
@@ -311,8 +322,6 @@ def _plain_csv(stream: BinaryIO, where: str, columns: tuple[str, ...]) -> pd.Dat
         raise DataError(
             f"{where}, line {reader.line_num}: not readable as CSV ({error})"
         ) from error
-    finally:
-        text.detach()  # the stream belongs to the caller
 
 
 def _chunk(
@@ -380,15 +389,18 @@ def _said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def check(frame: pd.DataFrame, where: str, columns: tuple[str, ...] = COLUMNS) -> None:
-    """Check names, types and values of a frame that came from anywhere; ``where`` names it.
+def check(
+    frame: pd.DataFrame, where: str, columns: tuple[str, ...] = COLUMNS, before: int = 0
+) -> None:
+    """Check names, types and values of a frame that came from anywhere; ``where`` names it, and
+    ``before`` rows of it came earlier.
 
     Raises DataError for the first row with a value that the schema does not allow.
     """
     _check_names([str(name) for name in frame.columns], where, columns)
     fault = _first_fault(frame, columns)
     if fault is not None:
-        raise DataError(fault.sentence(f"{where}, row {fault.row}"))
+        raise DataError(fault.sentence(f"{where}, row {before + fault.row}"))
 
 
 def _check_names(names: list[str], where: str, columns: tuple[str, ...]) -> None:

@@ -97,7 +97,7 @@ def test_types_are_fixed(good, reader):
 @pytest.mark.parametrize("name", ["titanic_train.csv", "titanic_test.csv"])
 def test_shipped_lists_are_read_alike_by_both_readers_and_by_pandas(name, monkeypatch):
     arrow = titanic.read(DATA / name)
-    monkeypatch.setattr(titanic, "_arrow_csv", lambda stream, columns: None)
+    monkeypatch.setattr(titanic, "_arrow_csv", lambda opened, columns: iter([None]))
     plain = titanic.read(DATA / name)
     pd.testing.assert_frame_equal(arrow, plain, check_exact=True)
     by_pandas = pd.read_csv(DATA / name)
@@ -115,7 +115,7 @@ def test_readers_give_equal_bits_for_any_number(tmp_path, monkeypatch):
     path = tmp_path / "list.csv"
     path.write_text(csv(*lines))
     arrow = titanic.read(path)
-    monkeypatch.setattr(titanic, "_arrow_csv", lambda stream, columns: None)
+    monkeypatch.setattr(titanic, "_arrow_csv", lambda opened, columns: iter([None]))
     assert (titanic.read(path)["Age"].to_numpy() == ages).all()
     assert (arrow["Age"].to_numpy() == ages).all()
     pd.testing.assert_frame_equal(arrow, titanic.read(path), check_exact=True)
@@ -371,10 +371,37 @@ def test_place_of_a_fault_in_a_long_file_with_names_on_two_lines(tmp_path, reade
 
 def test_plain_reader_joins_its_chunks(good, monkeypatch):
     whole = titanic.read(good)
-    monkeypatch.setattr(titanic, "_arrow_csv", lambda stream, columns: None)
+    monkeypatch.setattr(titanic, "_arrow_csv", lambda opened, columns: iter([None]))
     for rows in (1, 2, 5, 6):
         monkeypatch.setattr(titanic, "_CHUNK_ROWS", rows)
         pd.testing.assert_frame_equal(titanic.read(good), whole)
+
+
+def test_chunks_are_the_whole_and_a_later_one_may_need_the_plain_reader(tmp_path, monkeypatch):
+    monkeypatch.setattr(titanic, "_BLOCK_BYTES", 500)
+    path = tmp_path / "list.csv"
+    path.write_text(csv(*LINES * 20))
+    whole = titanic.read(path)
+    assert len(list(titanic.chunks(path))) > 5
+    plainly = LINES[0].replace(",3,", ",3.0,", 1)  # a whole number to us, to Arrow's reader not one
+    path.write_text(csv(*LINES * 20, plainly))
+    pd.testing.assert_frame_equal(titanic.read(path)[:-1], whole)
+    assert titanic.read(path)["Pclass"].iloc[-1] == 3
+    assert len(list(titanic.chunks(path))) > 5  # not all by the plain reader, which gives one
+
+
+def test_place_of_a_fault_in_a_later_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(titanic, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(titanic, "_PARQUET_ROWS", 10)
+    text = csv(*LINES * 20, LINES[3].replace("male", "Male"))
+    row = 20 * len(LINES) + 1
+    assert f"row {row} (line {row + 1}), column Sex" in refusal(text, tmp_path)
+    frame = titanic.read(io.StringIO(csv(*LINES * 20)))
+    frame["Age"] = frame["Age"].astype(object)
+    frame.loc[47, "Age"] = -1.0
+    frame.assign(Age=frame["Age"].astype(float)).to_parquet(tmp_path / "list.parquet")
+    with pytest.raises(DataError, match="row 48, column Age"):
+        titanic.read(tmp_path / "list.parquet")
 
 
 def test_the_first_of_several_faults_is_named(tmp_path, reader):
