@@ -1,0 +1,59 @@
+#!/bin/bash
+# Makes the workshop's environment and its Jupyter kernel on a SageMaker notebook instance. on_start.sh
+# runs it at every start, as ec2-user; it may also be run by hand, in a terminal, as often as one likes.
+#
+# The environment is the project's own .venv, made by .ci/make_venv as on any machine: it is whole, or
+# not taken for whole, and made again only where requirements.txt has changed. The instance's kernels are
+# Python 3.10; 3.11 comes from conda-forge by the instance's own conda, into the folder that outlives a
+# stop, so that a later start needs no network (a package of the system would be gone by then).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+KEPT=$(dirname "$PWD")
+STATE=$KEPT/.workshop
+PYTHON_FOLDER=$STATE/python-3.11
+CONDA=/home/ec2-user/anaconda3/bin/conda
+
+mkdir -p "$STATE"
+if [ ! -t 1 ]; then exec >"$KEPT/workshop-environment.log" 2>&1; fi
+# auto_stop.py looks at this lock: while it is held the instance does not stop itself. It ends with the
+# processes that hold it, however they end, and each of these has a limit.
+exec 9>"$STATE/building"
+flock 9
+
+get_python() {
+    [ ! -e "$PYTHON_FOLDER/complete" ] || return 0
+    if [ ! -x "$CONDA" ]; then
+        echo "There is no conda in $CONDA; a python3.11 on the PATH will do."
+        return 0
+    fi
+    packages=(python=3.11 pip)
+    command -v cc >/dev/null || packages+=(c-compiler)
+    echo "Getting ${packages[*]} from conda-forge: once, a minute or two."
+    rm -rf "$PYTHON_FOLDER"
+    timeout 1800 "$CONDA" create --yes --quiet --override-channels --channel conda-forge \
+        --prefix "$PYTHON_FOLDER" "${packages[@]}"
+    touch "$PYTHON_FOLDER/complete"
+}
+
+make_environment() {
+    if [ -e "$PYTHON_FOLDER/complete" ]; then export PYTHON=$PYTHON_FOLDER/bin/python3.11; fi
+    for compiler in "$PYTHON_FOLDER"/bin/*-conda-linux-gnu-cc; do
+        if [ -x "$compiler" ]; then export CC=$compiler; fi
+    done
+    # What pip unpacks may be larger than the system's own disk.
+    mkdir -p "$STATE/tmp"
+    TMPDIR=$STATE/tmp PIP_NO_CACHE_DIR=1 timeout 5400 .ci/make_venv
+    rm -rf "$STATE/tmp"
+}
+
+get_python || {
+    echo "Python 3.11 could not be had, as said above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
+    exit 1
+}
+make_environment || {
+    echo "The environment is not ready, as said above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
+    exit 1
+}
+# The same as `make kernel`; kernels of the user lie outside the folder that outlives a stop.
+.venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
+echo "Ready: choose the kernel Python 3 (workshop)."
