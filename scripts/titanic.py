@@ -128,8 +128,16 @@ def chunks(
         yield from _not_empty(_chunks_of(lambda: io.BytesIO(data), where, columns), where)
         return
     yield from _not_empty(
-        (frame for path in data_files(source) for frame in _file_chunks(path, columns)), str(source)
+        (frame for path in data_files(source) for frame in file_chunks(path, columns)), str(source)
     )
+
+
+def file_chunks(path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[pd.DataFrame]:
+    """What ``chunks`` gives of one file of a channel, which may be without rows."""
+    try:
+        yield from _chunks_of(lambda: path.open("rb"), str(path), columns, path.suffix.lower())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def data_files(source: str | Path) -> list[Path]:
@@ -166,14 +174,12 @@ def _not_empty(frames: Iterator[pd.DataFrame], where: str) -> Iterator[pd.DataFr
         rows += len(frame)
         yield frame
     if not rows:
-        raise DataError(f"{where}: there is a header but no row below it")
+        raise no_rows(where)
 
 
-def _file_chunks(path: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
-    try:
-        yield from _chunks_of(lambda: path.open("rb"), str(path), columns, path.suffix.lower())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+def no_rows(where: str) -> DataError:
+    """What is raised for a file, or a channel of files, without a passenger."""
+    return DataError(f"{where}: there is a header but no row below it")
 
 
 def _chunks_of(
