@@ -211,7 +211,8 @@ def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
     return frame
 
 
-def _streams(client: Any, job_name: str) -> list[str]:
+def streams(client: Any, job_name: str) -> list[str]:
+    """The names of a job's log streams; ``client`` is boto3's of the service "logs"."""
     pages = client.get_paginator("describe_log_streams").paginate(
         logGroupName=LOG_GROUP,
         logStreamNamePrefix=f"{job_name}/",  # the slash: job-1 must not bring job-10
@@ -236,8 +237,8 @@ class LogTail:
 
     def new_events(self) -> list[tuple[int, str]]:
         """The same with the time of each line, in milliseconds since 1970."""
-        streams = _streams(self._client, self._job_name)
-        return [event for stream in streams for event in self._rest(stream)]
+        names = streams(self._client, self._job_name)
+        return [event for stream in names for event in self._rest(stream)]
 
     def _rest(self, stream: str) -> Iterator[tuple[int, str]]:
         # CloudWatch has reached the end when it hands back the token that it was given.

@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tarfile
 import tempfile
@@ -82,10 +83,12 @@ def check_sdk() -> str:
 # --- session, bucket, role --------------------------------------------------------------------
 
 
-def session() -> sagemaker.Session:
+def session(make_bucket: bool = True) -> sagemaker.Session:
     """A SageMaker session whose default bucket is the workshop's, made here if it is missing.
 
-    Raises WorkshopError when the SDK, the region, the credentials or a right is missing.
+    ``make_bucket=False`` is for looking and cleaning up: it makes none, and neither must you, by
+    asking this session for its ``default_bucket()``. Raises WorkshopError when the SDK, the region,
+    the credentials or a right is missing.
     """
     check_sdk()
     import boto3
@@ -105,7 +108,8 @@ def session() -> sagemaker.Session:
             "none, or set up an account with `aws configure`."
         ) from error
     bucket = bucket_name(account, boto.region_name)
-    ensure_bucket(boto.client("s3"), bucket, account)
+    if make_bucket:
+        ensure_bucket(boto.client("s3"), bucket, account)
     return sagemaker.Session(boto_session=boto, default_bucket=bucket)
 
 
@@ -189,7 +193,27 @@ def _bucket_problem(error: Any, bucket: str) -> str:
             "another account, or your role lacks that right on it. The policy that the workshop "
             "needs is scripts/notebook_instance/execution_role_policy.json."
         )
+    if code == "OperationAborted":
+        return (
+            f"AWS is still busy with deleting an earlier bucket {bucket}: try again in a few "
+            "minutes, or in an hour at most."
+        )
     return f"The bucket {bucket} could not be set up: {error}"
+
+
+def missing_right(error: Any) -> str | None:
+    """The action that a refusal (botocore's ClientError) says is not allowed, and on what.
+
+    None where it is no refusal for lack of a right. AWS's sentence is "User: … is not authorized to
+    perform: ACTION on resource: ARN because …"; older ones name no action, only the operation.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code not in ("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        return None
+    if named := re.search(r"to perform: (\S+)(?: on resource: \"?([^\s\"]+))?", message):
+        return f"{named[1]} on {named[2]}" if named[2] else named[1]
+    return f"to call {error.operation_name}"
 
 
 def execution_role(session: sagemaker.Session) -> str:
@@ -223,8 +247,11 @@ def home(session: sagemaker.Session) -> str:
     address = session.sagemaker_client.meta.endpoint_url
     if not is_billed(session):
         return f"AWS calls go to {address}, on this machine: nothing is billed."
-    place = f"on the notebook instance {name}" if (name := _instance_name()) else "on your machine"
-    return f"You are {place}; AWS calls go to {address}: jobs and storage are billed."
+    if name := _instance_name():
+        place, billed = f"on the notebook instance {name}", "this instance, jobs and storage"
+    else:
+        place, billed = "on your machine", "jobs and storage"
+    return f"You are {place}; AWS calls go to {address}: {billed} are billed."
 
 
 def is_billed(session: sagemaker.Session) -> bool:

@@ -165,6 +165,40 @@ def test_missing_credentials_say_what_to_do(monkeypatch, tmp_path):
         workshop.session()
 
 
+def test_session_for_a_clean_up_makes_no_bucket(aws):
+    workshop.session(make_bucket=False)
+    assert aws.list_buckets()["Buckets"] == []
+
+
+def test_bucket_that_aws_still_deletes_is_a_matter_of_time(aws, monkeypatch):
+    monkeypatch.setattr(aws, "create_bucket", refuse("OperationAborted", "create_bucket"))
+    with pytest.raises(workshop.WorkshopError, match="busy with deleting.*try again"):
+        workshop.ensure_bucket(aws, "sagemaker-workshop-x", "123456789012")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "right"),
+    [
+        (
+            "AccessDenied",
+            'User: arn:x is not authorized to perform: s3:ListBucket on resource: "arn:aws:s3:::b" '
+            "because no identity-based policy allows the s3:ListBucket action",
+            "s3:ListBucket on arn:aws:s3:::b",
+        ),
+        (
+            "AccessDeniedException",
+            "User: arn:x is not authorized to perform: sagemaker:Search with an explicit deny",
+            "sagemaker:Search",
+        ),
+        ("AccessDenied", "Access Denied", "to call GetThing"),
+        ("Throttling", "not authorized to perform: s3:ListBucket", None),
+    ],
+)
+def test_missing_right_is_read_from_the_refusal(code, message, right):
+    error = ClientError({"Error": {"Code": code, "Message": message}}, "GetThing")
+    assert workshop.missing_right(error) == right
+
+
 # --- role ---------------------------------------------------------------------------------------
 
 
@@ -205,7 +239,9 @@ def test_home_on_a_notebook_instance_names_it(aws, monkeypatch, tmp_path):
     file = tmp_path / "resource-metadata.json"
     file.write_text('{"ResourceName": "my-notebook", "ResourceArn": "arn:aws:sagemaker:x"}')
     monkeypatch.setattr(workshop, "NOTEBOOK_METADATA", file)
-    assert "on the notebook instance my-notebook" in workshop.home(workshop.session())
+    text = workshop.home(workshop.session())
+    assert text.startswith("You are on the notebook instance my-notebook; AWS calls go to https://")
+    assert text.endswith(": this instance, jobs and storage are billed.")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
