@@ -467,6 +467,7 @@ def test_the_shipped_policy_names_its_actions_and_most_of_its_resources():
     # These have no resource that a policy could name (service authorization reference), or, for
     # images, belong to AWS's accounts.
     assert everywhere == {
+        "sagemaker:ListNotebookInstances",
         "sagemaker:ListTrainingJobs",
         "ecr:BatchCheckLayerAvailability",
         "ecr:BatchGetImage",
@@ -498,8 +499,15 @@ def test_the_shipped_policy_names_its_actions_and_most_of_its_resources():
         ),
         ("s3:GetObject", "arn:aws:s3:::another-bucket/key", {}),
         ("s3:PutBucketPolicy", f"arn:aws:s3:::{BUCKET}", {}),
-        ("s3:DeleteBucket", f"arn:aws:s3:::{BUCKET}", {}),
+        ("s3:DeleteBucket", "arn:aws:s3:::another-bucket", {}),
+        ("s3:DeleteBucket", f"arn:aws:s3:::{BUCKET}-2", {}),
         ("sagemaker:CreateEndpoint", "*", {}),
+        ("sagemaker:DeleteTrainingJob", f"{TRAINING_JOB}/job", {}),
+        (
+            "logs:DeleteLogStream",
+            "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/Endpoints/x:log-stream:y",
+            {},
+        ),
         ("logs:DeleteLogGroup", f"arn:aws:logs:us-east-1:123456789012:log-group:{LOG_GROUP}", {}),
     ],
 )

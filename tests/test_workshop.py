@@ -172,7 +172,7 @@ def test_session_for_a_clean_up_makes_no_bucket(aws):
 
 def test_bucket_that_aws_still_deletes_is_a_matter_of_time(aws, monkeypatch):
     monkeypatch.setattr(aws, "create_bucket", refuse("OperationAborted", "create_bucket"))
-    with pytest.raises(workshop.WorkshopError, match="busy with deleting.*try again"):
+    with pytest.raises(workshop.WorkshopError, match=r"busy with deleting.*try again"):
         workshop.ensure_bucket(aws, "sagemaker-workshop-x", "123456789012")
 
 
