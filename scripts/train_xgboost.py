@@ -24,23 +24,34 @@ holds out, as many of each outcome. It stops when the validation loss has not fa
 The same data, hyperparameters, seed and XGBoost give the same bytes of model, wherever it runs and
 on however many threads: no path, time or machine is in it.
 
+A job of several hosts trains one model on the rows of all, by adding up over the hosts (see
+``collective.py``); its first host alone saves. Of a channel that is FullyReplicated each host takes
+its share of the rows, of one that is ShardedByS3Key the files that it has been given; a host that
+has been given none says so and is left out. The model is that of one host, to the byte, with two
+exceptions. With ``--subsample`` below 1 each host draws from its own rows. And where a feature has
+more than ``--max_bin`` different values, its bins are made from summaries of each host's values,
+and so may lie a little elsewhere. Each host prints the checksum of the model that it holds: it must
+be the same on all.
+
 A bad value, file or row ends it with one sentence and exit code 1, and nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import collective
 import entry_point
 import titanic
 from entry_point import number, threads, whole
 from metrics import evaluate, report, say_round
-from parts import PARAMETERS_FILE, Part, load, record
+from parts import PARAMETERS_FILE, Part, load, record, sharded
 from stages import Stages
 
 if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them imports them
@@ -102,25 +113,68 @@ class Data(NamedTuple):
 
 
 def train(args: argparse.Namespace) -> None:
-    """Read, train, say how good it is, and save: the whole script.
+    """Read, train, say how good it is, and save: the whole script, on each of the job's hosts.
 
     Raises titanic.DataError or entry_point.UsageError for what the user can put right.
     """
-    entry_point.warn_of_hosts()
     if not args.dry_run:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
     stage = Stages()
     with stage("import"):
         import xgboost  # noqa: F401  here, so that the seconds of the others are their own
-    loaded = load(args, features, stage)
+    names, rank = entry_point.hosts()
+    together = hosts_with_data(args, names, names[rank])
+    if names[rank] in together:
+        with collective.group(together, names[rank]) as group:
+            train_together(args, group, stage)
+
+
+def hosts_with_data(args: argparse.Namespace, names: Sequence[str], here: str) -> list[str]:
+    """Those of the job's hosts that have files of every channel; the log says if this one has not.
+
+    SageMaker leaves hosts without files where a sharded channel has fewer files than hosts. They
+    are left out, as by AWS's built-in XGBoost. Raises titanic.DataError if no host has files.
+    """
+    if len(names) == 1:
+        return list(names)
+    lacks = None
+    for channel in filter(None, (args.train, args.validation)):
+        try:
+            titanic.data_files(channel)
+        except titanic.DataError as error:
+            lacks = lacks or error
+    said = collective.meet(names, here, str(lacks) if lacks else None)
+    together = [name for name, lack in zip(names, said) if lack is None]  # noqa: B905  Python 3.9
+    if not together:
+        raise titanic.DataError(f"none of the {len(names)} hosts has data: {said[0]}")
+    if lacks:
+        print(
+            f"warning: {here} takes no part in the training ({lacks}); a sharded channel needs "
+            f"as many files as there are hosts, {len(names)}, or more",
+            file=sys.stderr,
+        )
+    return together
+
+
+def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Stages) -> None:
+    """Train one model with the other hosts of the group; the first one tells of it and saves it."""
+    loaded = load(args, features, stage, group)
     with stage("prepare"):
-        parts = matrices(loaded, args)
+        parts = matrices(shares(loaded, args, group), args)
     with stage("train"):
-        booster, history = boost(parts, args)
+        booster, history, chances = boost(parts, args, tell=group.rank == 0)
     with stage("evaluate"):
-        results = {
-            name: evaluate(part.y, booster.predict(part.matrix)) for name, part in parts.items()
+        predicted = {
+            name: (joined(part.y, group), joined(chances[name], group))
+            for name, part in parts.items()
         }
+        rows = rows_of(parts, group)
+    model = bytes(booster.save_raw(raw_format="ubj"))
+    say_checksum(model, parts, group)
+    if group.rank:
+        return
+    with stage("evaluate"):
+        results = {name: evaluate(y, p) for name, (y, p) in predicted.items()}
     for name, result in results.items():
         report(name, result)
     say_round(len(history["train"]["logloss"]), results)
@@ -128,8 +182,53 @@ def train(args: argparse.Namespace) -> None:
     print(stage)
     if args.dry_run:
         print("dry run: nothing is written")
-    elif entry_point.hosts()[1] == 0:
-        save(booster, history, parts, results, args)
+    else:
+        told = {"trained": len(history["train"]["logloss"]), "kept": booster.num_boosted_rounds()}
+        save(model, history, rows, results, told, args)
+
+
+def shares(
+    loaded: dict[str, Part], args: argparse.Namespace, group: collective.Hosts
+) -> dict[str, Part]:
+    """The rows that this host trains on: its share of those which all hosts have read."""
+    import numpy as np
+
+    if group.size == 1:
+        return loaded
+    mine: dict[str, Part] = {}
+    for name in list(loaded):
+        part = loaded.pop(name)  # so that the rows of the others can go
+        held_out = name == "validation" and not args.validation
+        if not sharded("train" if held_out else name):
+            every = slice(group.rank, None, group.size)
+            part = Part(np.ascontiguousarray(part.x[every]), part.y[every].copy())
+        mine[name] = part
+    return mine
+
+
+def joined(values: np.ndarray, group: collective.Hosts) -> np.ndarray:
+    """The values of all hosts, one after the other."""
+    import numpy as np
+
+    return np.concatenate(group.gather(values)) if group.size > 1 else values
+
+
+def rows_of(parts: dict[str, Data], group: collective.Hosts) -> dict[str, dict[str, int]]:
+    """How many rows each host has of each part."""
+    import numpy as np
+
+    counts = group.gather(np.array([len(part.y) for part in parts.values()], dtype=np.int64))
+    return {
+        host: dict(zip(parts, its.tolist()))  # noqa: B905  Python 3.9 runs it
+        for host, its in zip(group.names, counts)  # noqa: B905
+    }
+
+
+def say_checksum(model: bytes, parts: dict[str, Data], group: collective.Hosts) -> None:
+    """Print what this host has trained on and the model that it holds: the same on all hosts."""
+    mine = " and ".join(f"{len(part.y):,} rows of {name}" for name, part in parts.items())
+    checksum = hashlib.sha256(model).hexdigest()[:12]
+    print(f"{group.names[group.rank]}: {mine}, model checksum {checksum}", flush=True)
 
 
 def features(frame: pd.DataFrame) -> np.ndarray:
@@ -157,15 +256,20 @@ def matrices(parts: dict[str, Part], args: argparse.Namespace) -> dict[str, Data
 
 
 def boost(
-    parts: dict[str, Data], args: argparse.Namespace
-) -> tuple[xgboost.Booster, dict[str, dict[str, list[float]]]]:
-    """Train; returns the model with its rounds up to the best, and the loss after every round."""
+    parts: dict[str, Data], args: argparse.Namespace, tell: bool = True
+) -> tuple[xgboost.Booster, dict[str, dict[str, list[float]]], dict[str, np.ndarray]]:
+    """Train; returns the model with its rounds up to the best, the loss after every round, and the
+    model's probability for every row of every part.
+
+    On several hosts, model and losses are those of the rows of all. One of them shall ``tell``.
+    """
     import xgboost
 
     given = vars(args)
     parameters = {name: given[name] for name in BOOSTER_PARAMETERS}
     parameters["nthread"] = threads(args, len(parts["train"].y))
-    callbacks = [_progress(args.log_every)]
+    chances: dict[str, np.ndarray] = {}
+    callbacks = [*([_progress(args.log_every)] if tell else []), _predictions(parts, chances)]
     if "validation" in parts and args.early_stopping_rounds:
         callbacks.append(
             xgboost.callback.EarlyStopping(
@@ -187,11 +291,12 @@ def boost(
         callbacks=callbacks,
     )
     rounds = len(history["train"]["logloss"])
-    print(f"trained {rounds} rounds in {time.perf_counter() - start:.2f} s", flush=True)
+    if tell:
+        print(f"trained {rounds} rounds in {time.perf_counter() - start:.2f} s", flush=True)
     # Early stopping leaves notes in the model, which differ between versions; the rounds that it
     # kept say the same.
     booster.set_attr(**dict.fromkeys(booster.attributes()))
-    return booster, history
+    return booster, history, chances
 
 
 def _progress(every: int) -> xgboost.callback.TrainingCallback:
@@ -211,14 +316,35 @@ def _progress(every: int) -> xgboost.callback.TrainingCallback:
     return Progress()
 
 
+def _predictions(
+    parts: dict[str, Data], chances: dict[str, np.ndarray]
+) -> xgboost.callback.TrainingCallback:
+    import xgboost
+
+    class Predictions(xgboost.callback.TrainingCallback):
+        """Predict before XGBoost forgets what it has added up for every row in every round; later
+        it would go through all trees again. Comes before early stopping, which cuts the model.
+        """
+
+        def after_training(self, model: Any) -> Any:
+            best = model.attr("best_iteration")  # of early stopping, that is kept
+            rounds = model.num_boosted_rounds() if best is None else int(best) + 1
+            for name, part in parts.items():
+                chances[name] = model.predict(part.matrix, iteration_range=(0, rounds))
+            return model
+
+    return Predictions()
+
+
 def save(
-    booster: xgboost.Booster,
+    model: bytes,
     history: dict[str, dict[str, list[float]]],
-    parts: dict[str, Data],
+    rows: dict[str, dict[str, int]],
     results: dict[str, dict[str, float]],
+    rounds: dict[str, int],
     args: argparse.Namespace,
 ) -> None:
-    """Write the learning curve, then the model with its parameters."""
+    """Write the learning curve, then the model with its parameters; ``rows`` of each host."""
     import numpy
     import pandas
     import xgboost
@@ -228,13 +354,11 @@ def save(
     parameters = record(
         {**FIXED_PARAMETERS, **{name: given[name] for name in told}},
         features=list(titanic.FEATURES),
-        rows={name: len(part.y) for name, part in parts.items()},
+        rows={part: sum(its[part] for its in rows.values()) for part in results},
         results=results,
         packages=(xgboost, numpy, pandas),
-        rounds={
-            "trained": len(history["train"]["logloss"]),
-            "kept": booster.num_boosted_rounds(),
-        },
+        rounds=rounds,
+        **({"hosts": rows} if len(rows) > 1 else {}),
     )
     curve = pandas.DataFrame({f"{name}:logloss": loss["logloss"] for name, loss in history.items()})
     curve.index = pandas.RangeIndex(1, len(curve) + 1, name="round")
@@ -243,7 +367,7 @@ def save(
         args.model_dir,
         {
             PARAMETERS_FILE: entry_point.as_json(parameters),
-            MODEL_FILE: bytes(booster.save_raw(raw_format="ubj")),
+            MODEL_FILE: model,
         },
     )
     print(f"saved {Path(args.model_dir, MODEL_FILE)}")
@@ -289,4 +413,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    entry_point.spare("sklearn")  # XGBoost would load it, for a wrapper that is of no use here
     sys.exit(main())
