@@ -72,15 +72,16 @@ class Found:
     """All that is ours in one account and region.
 
     `bucket` is None when there is none with our tag, and `other_bucket` then names one that has our
-    name but not our tag. `size` is in bytes, of objects and of the parts of unfinished uploads.
+    name but not our tag. Sizes are in bytes, `upload_size` is that of the parts that did arrive.
     """
 
     jobs: tuple[Job, ...]
     bucket: str | None
     other_bucket: str | None
     objects: int
-    uploads: int
     size: int
+    uploads: int
+    upload_size: int
     streams: int
     instances: tuple[Instance, ...]
 
@@ -89,19 +90,23 @@ class Found:
         return tuple(job for job in self.jobs if job.runs)
 
     def table(self) -> pd.DataFrame:
-        """One row per kind of thing: how many, how it bills, and its price at this moment."""
+        """One row per kind of thing: how many, how it bills, US dollars per hour or month.
+
+        Dollars are missing where they are not known: AWS does not tell the size of a log stream.
+        """
         import pandas as pd
 
         ended = len(self.jobs) - len(self.running)
         rates = [_rate(job) for job in self.running]
+        parts = costs.storage_per_month(self.upload_size)
         hourly = [instance.usd_per_hour for instance in self.instances if _is_up(instance)]
         rows = [
             ("training jobs, running", len(self.running), "by the second", _sum(rates), "hour"),
             ("training jobs, ended", ended, "no more", 0.0, ""),
             ("objects", self.objects, "by size", costs.storage_per_month(self.size), "month"),
-            ("unfinished uploads", self.uploads, "by size", None, "in objects"),
+            ("unfinished uploads", self.uploads, "by size", parts, "month"),
             ("buckets", int(bool(self.bucket)), "not by itself", 0.0, ""),
-            ("log streams", self.streams, "by size", None, "below a cent"),
+            ("log streams", self.streams, "by size", None if self.streams else 0.0, "month"),
             ("notebook instances", len(self.instances), "while up", _sum(hourly), "hour"),
         ]
         return pd.DataFrame(rows, columns=["what", "count", "bills", "usd", "per"]).set_index(
@@ -153,8 +158,9 @@ def found(session: sagemaker.Session) -> Found:
         bucket=bucket,
         other_bucket=other,
         objects=len(sizes),
+        size=sum(sizes),
         uploads=len(uploads),
-        size=sum(sizes) + sum(parts),
+        upload_size=sum(parts),
         streams=streams,
         instances=instances,
     )

@@ -44,16 +44,22 @@ class Denied(Exception):
 
 
 class Gate:
-    """WSGI middleware that lets through what the caller's policies allow."""
+    """WSGI middleware that lets through what the caller's policies allow.
+
+    Attributes:
+        used: The (role, action) pairs that were asked for and allowed; no role is "" (a user).
+    """
 
     def __init__(self, app: WSGIApp) -> None:
         self._app = app
+        self.used: set[tuple[str, str]] = set()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Any:
         try:
             caller = authenticate(environ)
             for permission in required_permissions(environ, caller):
                 authorize(caller, permission)
+                self.used.add((caller.role, permission.action))
         except Denied as denied:
             return error_response(environ, 403, denied.code, denied.message)(
                 environ, start_response
@@ -69,6 +75,12 @@ class Caller:
     service: str
     region: str
     policies: list[dict[str, Any]]
+
+    @property
+    def role(self) -> str:
+        """The name of the role that is worn; "" of a user."""
+        kind, _, rest = self.arn.rpartition(":")[2].partition("/")
+        return rest.partition("/")[0] if kind == "assumed-role" else ""
 
 
 def authenticate(environ: Environ) -> Caller:

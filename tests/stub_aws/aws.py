@@ -52,6 +52,7 @@ class StubAWS:
         self._proxy = Proxy(self._server.address, Path(self._folder.name))
         self.url = self._server.url
         self.store = self._server.store
+        self.gate = self._server.gate
         self.role_arn = create_role(ROLE_NAME, read_policy("execution_role_policy.json"))
         console_role = create_role(CONSOLE_ROLE_NAME, RIGHTS)
         self.console_url = self._server.serve_console(lambda: credentials(console_role))

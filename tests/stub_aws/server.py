@@ -43,7 +43,8 @@ class Server:
         self.quotas = QUOTAS if quotas is None else quotas
         self.executor = Executor(Platform(self.store, self.url, region))
         provider = bind(self.store, self.executor, self.url, self.quotas)
-        self._http.app = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))))
+        self.gate = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))))
+        self._http.app = self.gate
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(POLL_S,), daemon=True
         )
