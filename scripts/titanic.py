@@ -281,6 +281,9 @@ def _arrow_csv(
             ) as reader:
                 for batch in reader:
                     yield batch.to_pandas()
+                    del batch
+                    # Arrow keeps what it has freed for its own next use; others need it as well
+                    pa.default_memory_pool().release_unused()
         except (pa.ArrowException, UnicodeDecodeError):
             yield None
 
