@@ -5,12 +5,14 @@
 #   make lessons TIMEOUT=1200         seconds that one cell may take
 #   make test PYTEST_ARGS="-k rules"  anything that pytest takes
 #   make workshop JUPYTER_ARGS="--no-browser --port 9999"
+#   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/instance.py --help
 #   make PYTHON=/path/to/python3.11 … the interpreter that .venv is made from
 
 LESSON ?=
 TIMEOUT ?= 600
 PYTEST_ARGS ?= -n 2
 JUPYTER_ARGS ?=
+INSTANCE_ARGS ?=
 LOCK_ARGS ?=
 BENCH ?=
 export PYTHON LOCK_ARGS
@@ -18,10 +20,10 @@ export PYTHON LOCK_ARGS
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
 
-.PHONY: help env clients workshop kernel lessons test test-images bench notebooks lint format lock clean
+.PHONY: help env clients workshop kernel instance instance-status instance-delete lessons test test-images bench notebooks lint format lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
@@ -53,6 +55,15 @@ bench: env ## measure speed side by side; BENCH=torch_throughput for one
 
 kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook instance
 	@$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
+
+instance: env ## make a notebook instance on AWS, with bucket and role; says the price and asks first
+	@$(VENV_PYTHON) scripts/instance.py create $(INSTANCE_ARGS)
+
+instance-status: env ## say what of it is there, and what it costs now
+	@$(VENV_PYTHON) scripts/instance.py status $(INSTANCE_ARGS)
+
+instance-delete: env ## delete it with all that is in it; lists that and asks first
+	@$(VENV_PYTHON) scripts/instance.py delete $(INSTANCE_ARGS)
 
 notebooks: env ## derive notebooks/*.ipynb from notebooks/*.py
 	@$(VENV_PYTHON) -m tests.notebook_pairs
