@@ -162,7 +162,8 @@ def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Sta
     with stage("prepare"):
         parts = matrices(shares(loaded, args, group), args)
     with stage("train"):
-        booster, history, chances = boost(parts, args, tell=group.rank == 0)
+        base_score = survived(parts["train"].y, group)
+        booster, history, chances = boost(parts, args, base_score, tell=group.rank == 0)
     with stage("evaluate"):
         predicted = {
             name: (joined(part.y, group), joined(chances[name], group))
@@ -204,6 +205,18 @@ def shares(
             part = Part(np.ascontiguousarray(part.x[every]), part.y[every].copy())
         mine[name] = part
     return mine
+
+
+def survived(y: np.ndarray, group: collective.Hosts) -> float:
+    """The share of those who survived among the rows of all hosts.
+
+    It is what XGBoost starts with if one does not say (since 2.0; before, 0.5). But several hosts
+    estimate it one by one and take the mean, which differs in the last digit.
+    """
+    import numpy as np
+
+    counts = sum(group.gather(np.array([y.sum(), len(y)], dtype=np.int64)))
+    return float(np.clip(counts[0] / counts[1], 1e-6, 1 - 1e-6))
 
 
 def joined(values: np.ndarray, group: collective.Hosts) -> np.ndarray:
@@ -256,10 +269,10 @@ def matrices(parts: dict[str, Part], args: argparse.Namespace) -> dict[str, Data
 
 
 def boost(
-    parts: dict[str, Data], args: argparse.Namespace, tell: bool = True
+    parts: dict[str, Data], args: argparse.Namespace, base_score: float, tell: bool = True
 ) -> tuple[xgboost.Booster, dict[str, dict[str, list[float]]], dict[str, np.ndarray]]:
     """Train; returns the model with its rounds up to the best, the loss after every round, and the
-    model's probability for every row of every part.
+    model's probability for every row of every part. It starts with the probability ``base_score``.
 
     On several hosts, model and losses are those of the rows of all. One of them shall ``tell``.
     """
@@ -267,6 +280,7 @@ def boost(
 
     given = vars(args)
     parameters = {name: given[name] for name in BOOSTER_PARAMETERS}
+    parameters["base_score"] = base_score
     parameters["nthread"] = threads(args, len(parts["train"].y))
     chances: dict[str, np.ndarray] = {}
     callbacks = [*([_progress(args.log_every)] if tell else []), _predictions(parts, chances)]
