@@ -9,6 +9,7 @@ What it learnt of the data is kept in buffers, so ``state_dict`` holds it beside
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -47,9 +48,16 @@ class Prepare(nn.Module):
         self.register_buffer("optional", torch.tensor(optional, dtype=torch.int64))
 
     @torch.no_grad()
-    def learn(self, x: torch.Tensor) -> None:
-        """Take medians (0 where all is unknown), means and deviations (1 where 0) of these rows."""
-        for place, column in enumerate(x.T):
+    def learn(
+        self,
+        x: torch.Tensor,
+        whole: Callable[[torch.Tensor], torch.Tensor] = lambda column: column,
+    ) -> None:
+        """Take medians (0 where all is unknown), means and deviations (1 where 0) of these rows.
+
+        ``whole`` makes of a column of these rows that of all hosts' rows.
+        """
+        for place, column in enumerate(map(whole, x.T)):
             known = column[~column.isnan()]
             fill = known.median() if len(known) else torch.zeros(())
             filled = column.nan_to_num(fill.item()).double()

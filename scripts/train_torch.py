@@ -47,6 +47,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import entry_point
+import process_group  # hosts
 import titanic
 from checkpoints import UNREADABLE, Checkpoint, Every, StopSignal
 from entry_point import number, one_of, whole
@@ -108,6 +109,7 @@ def parser() -> entry_point.Parser:
     words = ("auto", "cpu", "cuda", "mps")
     add("device", "auto", one_of(*words), "where to train", metavar="|".join(words))
     add("checkpoint_seconds", 10.0, number(0), "save the state so often; 0: after every step")
+    process_group.arguments(add)  # hosts
     machine = entry_point.sagemaker_arguments(parser)
     model_dir = os.environ.get("SM_MODEL_DIR") or str(entry_point.ROOT / "build" / "model")
     machine.add_argument(
@@ -127,14 +129,20 @@ def train(args: argparse.Namespace) -> None:
 
     Raises titanic.DataError or entry_point.UsageError for what the user can put right.
     """
-    entry_point.warn_of_hosts()
     if args.dry_run:
         args.epochs = 1
     else:
         folders = ("model_dir", "output_data_dir", "checkpoint_dir")
         entry_point.make_folders(**{name: getattr(args, name) for name in folders})
-    with StopSignal() as stop:
-        parts = load(args, features)
+    with (
+        StopSignal() as stop,
+        process_group.joined(args) as group,  # hosts
+    ):
+        parts = load(
+            args,
+            features,
+            group=group,  # hosts
+        )
         device = choose_device(args.device)
         with repeatable(args, device):
             fit(parts, args, device, stop)
@@ -161,8 +169,11 @@ def fit(
         if name == "train":
             training.learn(x)
         rows[name] = Rows(training.net, x, y, device)
-    writes = not args.dry_run and entry_point.hosts()[1] == 0
+        process_group.spread(rows[name], name)  # hosts
+    writes = not args.dry_run
     checkpoint = Checkpoint(args.checkpoint_dir, run) if writes else None
+    checkpoint = process_group.shared(checkpoint, run)  # hosts
+    writes = writes and process_group.rank() == 0  # hosts
     if checkpoint:
         resume(training, checkpoint)
     finished = training.run(rows, stop, checkpoint)
@@ -170,18 +181,19 @@ def fit(
         print("stopped before the first step: nothing is written", flush=True)
         return
     training.back_to_best()
-    chances = {name: training.probabilities(part) for name, part in rows.items()}
-    results = {name: evaluate(part.labels(), chances[name]) for name, part in rows.items()}
-    for name, result in results.items():
-        report(name, result)
+    results = {}
+    for name, part in rows.items():
+        y, chances = part.labels(), training.probabilities(part)
+        y, chances = process_group.whole(part, y, chances)  # hosts
+        results[name] = evaluate(y, chances)
+        report(name, results[name])
     if args.dry_run:
         print("dry run: nothing is written")
-    if not writes:
-        return
-    save(training, {name: len(part) for name, part in rows.items()}, results, args, finished)
-    if finished:
+    if writes:
+        save(training, {name: part.total for name, part in rows.items()}, results, args, finished)
+    if checkpoint and finished:
         checkpoint.remove()
-    else:
+    elif not finished:
         print(f"stopped by SIGTERM in epoch {training.epoch + 1}: the same command goes on there")
 
 
@@ -276,13 +288,14 @@ def repeatable(args: argparse.Namespace, device: torch.device) -> Iterator[None]
 class Rows:
     """Prepared rows and their labels, kept on the device where they fit, else in memory beside it.
 
-    ``x`` is float32 of shape (rows, inputs), ``y`` float32 of shape (rows,).
+    ``x`` is float32 of shape (rows, inputs), ``y`` float32 of shape (rows,). ``total`` is how many
+    rows the part has, on all hosts.
     """
 
     def __init__(self, net: Network, x: np.ndarray, y: np.ndarray, device: torch.device) -> None:
         import torch
 
-        self.device = device
+        self.device, self.total = device, len(y)
         inputs = net.shape.columns + len(net.shape.optional)
         stays = fits(4 * (inputs + 2) * len(y), device)
         self.x = torch.empty((len(y), inputs), device=device if stays else "cpu")
@@ -312,23 +325,30 @@ class Rows:
         )
 
     def batches(
-        self, order: torch.Tensor, size: int
+        self, order: torch.Tensor, sizes: list[int]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of ``size`` rows in this order, on the device. No loop over rows, and one gather
-        for many batches: the batches are views of what it gave.
+        """Batches of so many rows each in this order, on the device. No loop over rows, and one
+        gather for many batches: the batches are views of what it gave.
         """
-        if not len(order):  # a checkpoint after the last batch; split would make one without rows
-            return
-        for block in order.split(size * max(1, BLOCK_ROWS // size)):
+        several = max(1, BLOCK_ROWS // max([1, *sizes]))
+        for first in range(0, len(sizes), several):
+            some = sizes[first : first + several]
+            block, order = order[: sum(some)], order[sum(some) :]
             x = self.x[block].to(self.device, non_blocking=True)
             y = self.y[block].to(self.device, non_blocking=True)
-            yield from zip(x.split(size), y.split(size), strict=True)
+            yield from zip(x.split(some), y.split(some), strict=True)
 
     def in_order(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All rows as they came, in large blocks on the device."""
         size = CACHED_ROWS if self.device.type == "cpu" else BLOCK_ROWS
         for x, y in zip(self.x.split(size), self.y.split(size), strict=True):
             yield x.to(self.device), y.to(self.device)
+
+
+def cut(rows: int, batch: int) -> list[int]:
+    """How many rows each step has: ``batch``, but for the last."""
+    full, rest = divmod(rows, batch)
+    return [batch] * full + [rest] * bool(rest)
 
 
 def fits(size: int, device: torch.device) -> bool:
@@ -372,6 +392,8 @@ class Training:
         self.layers = (
             torch.compile(self.net.layers, dynamic=False) if self.compiled else self.net.layers
         )
+        if process_group.size() > 1:  # hosts
+            self.layers = torch.nn.parallel.DistributedDataParallel(self.layers)  # hosts
         self.optimizer = torch.optim.AdamW(
             self.net.layers.parameters(),
             lr=args.learning_rate,
@@ -415,7 +437,10 @@ class Training:
         import torch
 
         prepare = self.net.prepare.to("cpu")
-        prepare.learn(torch.from_numpy(x))
+        prepare.learn(
+            torch.from_numpy(x),
+            process_group.column,  # hosts
+        )
         prepare.to(self.device)
 
     def run(
@@ -427,10 +452,8 @@ class Training:
             before, start = self.batch, time.perf_counter()
             if not self.run_epoch(rows["train"], stop, checkpoint, clock):
                 return False
-            done = len(rows["train"]) - before * self.args.batch_size
+            done = rows["train"].total - before * self.args.batch_size
             self.end_epoch(rows, done, start)
-            if checkpoint and clock.due():
-                checkpoint.save(self.state())
         return True
 
     def run_epoch(
@@ -441,25 +464,30 @@ class Training:
         if self.batch == 0:  # else the sum of a checkpoint is in place
             self.loss.zero_()
         self.net.train()
-        size = self.args.batch_size
-        progress = Every(10)
-        for x, y in rows.batches(rows.order(seed)[self.batch * size :], size):
-            if stop.requested:
-                if checkpoint and self.steps:
-                    checkpoint.save(self.state())
-                return False
-            self.step(x, y)
-            if checkpoint and clock.due():
+        batch, progress = self.args.batch_size, Every(10)
+        order, sizes = rows.order(seed), cut(len(rows), batch)
+        order, sizes = process_group.share(rows, order, sizes, batch)  # hosts
+        done = sum(sizes[: self.batch])
+        for x, y in rows.batches(order[done:], sizes[self.batch :]):
+            stopped, due, share = stop.requested, clock.due(), len(y)
+            stopped, due, share = process_group.agree(stopped, due, share)  # hosts
+            if checkpoint and self.steps and (stopped or due):
                 checkpoint.save(self.state())
+            if stopped:
+                return False
+            self.step(x, y, share)
             if progress.due():
-                done = self.batch * size / len(rows)
-                print(f"epoch {self.epoch + 1}: {done:.0%}", flush=True)
+                print(f"epoch {self.epoch + 1}: {self.batch / len(sizes):.0%}", flush=True)
         return True
 
-    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """One step of the optimizer on one batch. Nothing here waits for the device."""
+    def step(self, x: torch.Tensor, y: torch.Tensor, share: float) -> None:
+        """One step of the optimizer on one batch; ``share`` is how many rows it counts for.
+
+        Nothing here waits for the device.
+        """
         import torch
 
+        process_group.reseed(self.args.seed, self.steps)  # hosts
         self.optimizer.zero_grad(set_to_none=True)
         mixed = self.precision != torch.float32
         with (
@@ -467,10 +495,11 @@ class Training:
         ):
             logits = self.layers(x).squeeze(1)
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), y)
+        loss = process_group.weigh(loss, len(y), share)  # hosts
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.loss.add_(loss.detach(), alpha=len(y))
+        self.loss.add_(loss.detach(), alpha=share)
         self.batch += 1
         self.steps += 1
 
@@ -479,11 +508,13 @@ class Training:
 
         Raises UsageError if the loss is no number any more.
         """
-        losses = {"train": self.loss.item() / len(rows["train"])}  # waits for the device
+        process_group.add_up(self.loss)  # hosts
+        losses = {"train": self.loss.item() / rows["train"].total}  # waits for the device
         seconds = time.perf_counter() - start
         if "validation" in rows:
             losses["validation"] = self.mean_loss(rows["validation"])
         self.epoch, self.batch = self.epoch + 1, 0
+        process_group.tell(self.epoch, self.net.layers)  # hosts
         print(
             f"epoch {self.epoch} of {self.args.epochs}: {done:,} rows in {seconds:.2f} s, "
             f"{done / seconds:,.0f} a second",
@@ -514,7 +545,8 @@ class Training:
                 total += torch.nn.functional.binary_cross_entropy_with_logits(
                     self.net.layers(x).squeeze(1), y, reduction="sum"
                 )
-        return total.item() / len(rows)
+        process_group.add_up(total)  # hosts
+        return total.item() / rows.total
 
     def probabilities(self, rows: Rows) -> np.ndarray:
         """Of each row, without dropout; float32 of shape (rows,)."""
@@ -596,6 +628,7 @@ def save(
         rows=rows,
         results=results,
         packages=(torch, numpy, pandas),
+        **process_group.record(),  # hosts
         epochs={"trained": training.epoch, "kept": training.best, "finished": finished},
         statistics={
             name: {
