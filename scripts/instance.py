@@ -83,31 +83,36 @@ class Place:
 # --- what it costs ------------------------------------------------------------------------------
 
 
+PRICES = "unknown to this project, see https://aws.amazon.com/sagemaker/ai/pricing/"
+
+
 def hourly(instance_type: str, region: str) -> str:
-    """What the instance costs while it runs; an unknown price is said."""
+    """What the instance costs while it runs; an unknown price is said, never guessed."""
     try:
         return f"${costs.price(instance_type, region, use='notebook').usd:g} an hour while it runs"
     except costs.CostError:
-        return (
-            f"an hourly price that this project does not know ({instance_type} in {region}: see "
-            "https://aws.amazon.com/sagemaker/ai/pricing/)"
-        )
+        return f"price in {region} {PRICES}"
 
 
 def monthly(volume_gb: int, region: str) -> str:
     """What the instance's volume costs, running or stopped; an unknown price is said."""
     if region != costs.ML_VOLUME.region:
-        return f"a monthly price for {volume_gb} GB that this project does not know in {region}"
-    return f"${volume_gb * costs.ML_VOLUME.usd:.2f} a month until it is deleted"
+        return f"price in {region} {PRICES}"
+    return f"${volume_gb * costs.ML_VOLUME.usd:.2f} a month"
 
 
 def bill(instance_type: str, volume_gb: int, region: str) -> list[str]:
     """What the place costs, as lines of text."""
     return [
         f"  {instance_type}: {hourly(instance_type, region)}",
-        f"  its volume of {volume_gb} GB: {monthly(volume_gb, region)}, also while it is stopped",
+        f"  volume of {volume_gb} GB, billed until it is deleted: {monthly(volume_gb, region)}",
         "  training jobs and the objects in the bucket come on top; each lesson says how much",
     ]
+
+
+def objects(count: int, size: int) -> str:
+    """So many objects of so many bytes together, in words."""
+    return f"{count:,} object{'' if count == 1 else 's'}, {size / 1e6:.1f} MB"
 
 
 def confirmed(question: str, yes: bool) -> bool:
@@ -138,8 +143,10 @@ def create(place: Place, asked: argparse.Namespace) -> int:
             f"The instance can clone only from a public https address, not {repository!r}: give "
             "one with --repository."
         )
+    has_bucket = _bucket_is_ours(place)
     print(f"This makes, in {place.region} of account {place.account}:")
-    print(f"  a bucket, an execution role, and a notebook instance that clones {repository}")
+    print(f"  {'' if has_bucket else 'a bucket, '}an execution role, and a notebook instance")
+    print(f"  that clones {repository}")
     print(*bill(asked.instance_type, asked.volume_gb, place.region), sep="\n")
     print(f"  the instance stops itself after {asked.idle_minutes} idle minutes")
     if not confirmed("Make it?", asked.yes):
@@ -153,7 +160,7 @@ def create(place: Place, asked: argparse.Namespace) -> int:
         "VolumeSizeInGB": str(asked.volume_gb),
         "IdleMinutes": str(asked.idle_minutes),
         "PipExtraIndexUrl": asked.pip_extra_index_url,
-        "MakeBucket": "no" if _bucket_is_ours(place) else "yes",
+        "MakeBucket": "no" if has_bucket else "yes",
     }
     answer = place.cloudformation.create_stack(
         StackName=NAME,
@@ -187,7 +194,7 @@ def _already_there(place: Place, stack: dict[str, Any], yes: bool) -> int:
         )
     if about["NotebookInstanceStatus"] == "Stopped":
         kind = about["InstanceType"]
-        print(f"The notebook instance is there and stopped. It costs {hourly(kind, place.region)}.")
+        print(f"The notebook instance is there and stopped. {kind}: {hourly(kind, place.region)}")
         if not confirmed("Start it?", yes):
             print("It stays stopped.")
             return 1
@@ -287,15 +294,12 @@ def status(place: Place, asked: argparse.Namespace) -> int:
         _print_instance(place)
     if there:
         count, size = _content(place)
-        cost = costs.dollars(costs.storage_per_month(size)) if _known(place) else "an unknown price"
-        print(f"bucket {place.bucket}: {count:,} objects, {size / 1e6:.1f} MB, {cost} a month")
+        known = place.region == costs.S3_STANDARD.region
+        month = f"{costs.dollars(costs.storage_per_month(size))} a month" if known else PRICES
+        print(f"bucket {place.bucket}: {objects(count, size)}: {month}")
     if stack is None and not there:
         print("Nothing of it bills.")
     return 0
-
-
-def _known(place: Place) -> bool:
-    return place.region == costs.S3_STANDARD.region
 
 
 def _print_instance(place: Place) -> None:
@@ -309,8 +313,7 @@ def _print_instance(place: Place) -> None:
     print(f"notebook instance {about['NotebookInstanceName']}: {now}")
     if reason := about.get("FailureReason"):
         print(f"  {reason}")
-    print(f"  {kind}: {hourly(kind, place.region)}{'' if now == 'InService' else ' (not now)'}")
-    print(f"  its volume of {volume} GB: {monthly(volume, place.region)}")
+    print(*bill(kind, volume, place.region)[:2], sep="\n")
     print(f"  {place.page}")
 
 
@@ -365,7 +368,7 @@ def delete(place: Place, asked: argparse.Namespace) -> int:
         print("  its set-up and its execution role")
     if there:
         count, size = _content(place)
-        print(f"  the bucket {place.bucket}, with {count:,} objects ({size / 1e6:.1f} MB)")
+        print(f"  the bucket {place.bucket}, with all in it: {objects(count, size)}")
     print("Logs of training jobs stay; `python scripts/cleanup.py` lists what else is left.")
     if not confirmed("Delete it?", asked.yes):
         print("Nothing was deleted.")

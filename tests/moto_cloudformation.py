@@ -65,7 +65,7 @@ def extend() -> None:
         cls: type, name: str, template: Any, account: str, region: str, **more: Any
     ) -> FakeBucket:
         bucket = plain_bucket(cls, name, template, account, region, **more)
-        _complete_bucket(name, template["Properties"], account)
+        _complete_bucket(name, template.get("Properties", {}), account)
         return bucket
 
     FakeBucket.create_from_cloudformation_json = classmethod(make_bucket)
@@ -85,9 +85,10 @@ def extend() -> None:
 
 def _complete_bucket(name: str, properties: dict[str, Any], account: str) -> None:
     backend = s3_backends[account]["aws"]
-    backend.put_public_access_block(name, properties["PublicAccessBlockConfiguration"])
+    if block := properties.get("PublicAccessBlockConfiguration"):
+        backend.put_public_access_block(name, block)
     rules = []
-    for rule in properties["LifecycleConfiguration"]["Rules"]:
+    for rule in properties.get("LifecycleConfiguration", {}).get("Rules", []):
         # CloudFormation's words for the rules of S3's API.
         rules.append({"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": ""}})
         if "ExpirationInDays" in rule:

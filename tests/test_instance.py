@@ -1,0 +1,422 @@
+"""`make instance`, its status and its end: on the stub AWS, and in the words in which AWS refuses.
+
+The stub's CloudFormation is moto's, which is done at once and never fails in the middle: how that
+looks is played by botocore's own Stubber, which holds every answer against AWS's model of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+import costs
+import instance
+import pytest
+import stacks
+import workshop
+from botocore.stub import Stubber
+
+from tests import moto_cloudformation
+from tests.stub_aws.aws import StubAWS, create_role
+from tests.stub_jobs import make_client
+from tests.test_notebook_instance_template import ADMINISTRATOR
+
+REGION = "eu-central-1"  # another than the other tests'
+BUCKET = f"sagemaker-workshop-123456789012-{REGION}"
+URL = "https://example.org/somebody/workshop.git"
+
+
+@pytest.fixture(scope="module")
+def account(stub_aws: StubAWS) -> dict[str, str]:
+    """Environment variables of somebody who may do everything on the stub."""
+    moto_cloudformation.extend()
+    return stub_aws.environment_of(create_role("instance-tests", ADMINISTRATOR))
+
+
+@pytest.fixture
+def command(
+    account: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., int]]:
+    """`instance.main` as that person would run it; what it has made is gone after the test."""
+    for name, value in account.items():
+        if name.startswith("AWS_") or name.upper().endswith("_PROXY"):
+            monkeypatch.setenv(name, value)
+    session = boto3.Session(region_name=REGION)  # one for all commands: making clients takes long
+    monkeypatch.setattr(boto3, "Session", lambda **_: session)
+    monkeypatch.setattr(stacks, "EVERY_S", 0.01)
+    monkeypatch.setattr("builtins.input", no_answer)
+    yield lambda *words: instance.main(list(words))
+    instance.main(["delete", "--yes"])
+
+
+def no_answer(question: str) -> str:
+    raise EOFError(question)
+
+
+@pytest.fixture
+def clients(account: dict[str, str]) -> Callable[[str], Any]:
+    return lambda service: make_client(account, service, region_name=REGION)
+
+
+CREATE = ("create", "--yes", "--repository", URL)
+
+
+# ---- the whole way on the stub -----------------------------------------------------------------
+
+
+def test_create_status_delete(
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(*CREATE) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert f"that clones {URL}" in said
+    assert "CREATE_COMPLETE" in said
+    assert f"Ready: https://{REGION}.console.aws.amazon.com/sagemaker/" in said
+    about = clients("sagemaker").describe_notebook_instance(NotebookInstanceName=instance.NAME)
+    assert about["NotebookInstanceStatus"] == "InService"
+
+    clients("s3").put_object(Bucket=BUCKET, Key="data/train.csv", Body=b"x" * 2_000_000)
+    clients("s3").create_multipart_upload(Bucket=BUCKET, Key="never-finished")
+    assert command("status") == 0
+    said = capsys.readouterr().out
+    assert "notebook instance sagemaker-workshop: InService" in said
+    assert f"bucket {BUCKET}: 1 object, 2.0 MB" in said
+
+    assert command("delete", "--yes") == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert f"the bucket {BUCKET}, with all in it: 1 object, 2.0 MB" in said
+    assert "notebook instance: Stopped" in said  # moto, like AWS, deletes only stopped ones
+    assert clients("sagemaker").list_notebook_instances()["NotebookInstances"] == []
+    assert BUCKET not in [b["Name"] for b in clients("s3").list_buckets()["Buckets"]]
+    assert stacks.find(clients("cloudformation"), instance.NAME) is None
+    roles = [role["RoleName"] for role in clients("iam").list_roles()["Roles"]]
+    assert f"sagemaker-workshop-execution-role-{REGION}" not in roles
+
+
+def test_twice_is_safe(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(*CREATE) == 0
+    capsys.readouterr()
+    assert command("create", "--yes") == 0
+    assert "It is there already: InService." in capsys.readouterr().out
+    assert command("delete", "--yes") == 0
+    capsys.readouterr()
+    assert command("delete", "--yes") == 0
+    assert capsys.readouterr().out.startswith("Nothing of it is in")
+    assert command("status") == 0
+    assert "Nothing of it bills." in capsys.readouterr().out
+
+
+def test_without_a_yes_nothing_happens(
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert command("create", "--repository", URL) == 1  # nobody there to answer
+    assert "Nothing was made." in capsys.readouterr().out
+    assert stacks.find(clients("cloudformation"), instance.NAME) is None
+    monkeypatch.setattr("builtins.input", lambda _question: "y")
+    assert command("create", "--repository", URL) == 0
+    monkeypatch.setattr("builtins.input", lambda _question: "n")
+    assert command("delete") == 1
+    assert "Nothing was deleted." in capsys.readouterr().out
+    assert stacks.find(clients("cloudformation"), instance.NAME) is not None
+
+
+def test_one_that_has_stopped_itself_is_started(
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command(*CREATE)
+    clients("sagemaker").stop_notebook_instance(NotebookInstanceName=instance.NAME)
+    capsys.readouterr()
+    assert command("create") == 1
+    assert "there and stopped" in capsys.readouterr().out
+    assert command("create", "--yes") == 0
+    about = clients("sagemaker").describe_notebook_instance(NotebookInstanceName=instance.NAME)
+    assert about["NotebookInstanceStatus"] == "InService"
+
+
+def test_a_bucket_that_a_lesson_has_made_is_used_and_deleted(
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workshop.ensure_bucket(clients("s3"), BUCKET, "123456789012")
+    assert command(*CREATE) == 0, capsys.readouterr().err
+    resources = clients("cloudformation").describe_stack_resources(StackName=instance.NAME)
+    made = {resource.get("LogicalResourceId") for resource in resources["StackResources"]}
+    assert "NotebookInstance" in made
+    assert "Bucket" not in made
+    assert command("delete", "--yes") == 0
+    assert BUCKET not in [b["Name"] for b in clients("s3").list_buckets()["Buckets"]]
+
+
+# ---- what is not ours ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strangers_stack(clients: Callable[[str], Any]) -> Iterator[Any]:
+    client = clients("cloudformation")
+    template = '{"Resources": {"Kept": {"Type": "AWS::S3::Bucket"}}}'
+    client.create_stack(StackName=instance.NAME, TemplateBody=template)
+    yield client
+    client.delete_stack(StackName=instance.NAME)
+
+
+@pytest.mark.parametrize("verb", ["create", "status", "delete"])
+def test_a_stack_without_the_tag_is_not_touched(
+    verb: str, strangers_stack: Any, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(verb, "--yes") == 1
+    assert "without the workshop's tag" in capsys.readouterr().err
+    assert stacks.find(strangers_stack, instance.NAME)["StackStatus"] == "CREATE_COMPLETE"
+
+
+@pytest.mark.parametrize("verb", ["create", "status", "delete"])
+def test_a_bucket_without_the_tag_is_not_touched(
+    verb: str,
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    s3 = clients("s3")
+    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.delete_bucket_tagging(Bucket=BUCKET)  # moto remembers the tags of one that is deleted
+    s3.put_object(Bucket=BUCKET, Key="kept")
+    assert command(verb, "--yes", "--repository", URL) == 1
+    assert f"a bucket {BUCKET} without the workshop's tag" in capsys.readouterr().err
+    s3.delete_object(Bucket=BUCKET, Key="kept")  # it was still there
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+# ---- what it costs -------------------------------------------------------------------------------
+
+
+def test_the_price_is_that_of_the_price_list() -> None:
+    lines = "\n".join(instance.bill("ml.t3.medium", 20, "us-east-1"))
+    known = costs.price("ml.t3.medium", "us-east-1", use="notebook").usd
+    assert f"ml.t3.medium: ${known:g} an hour while it runs" in lines
+    assert f"volume of 20 GB, billed until it is deleted: ${20 * costs.ML_VOLUME.usd:.2f}" in lines
+
+
+@pytest.mark.parametrize(
+    ("kind", "region"), [("ml.t3.large", "us-east-1"), ("ml.t3.medium", "eu-west-1")]
+)
+def test_an_unknown_price_is_said(kind: str, region: str) -> None:
+    first, second, _ = instance.bill(kind, 20, region)
+    assert f"price in {region} unknown to this project" in first
+    assert "$" not in first
+    assert ("$" in second) == (region == "us-east-1")
+
+
+# ---- what can go wrong ---------------------------------------------------------------------------
+
+SESSION = boto3.Session("key", "secret", region_name=REGION)  # making one takes long
+STACK_ID = "arn:aws:cloudformation:eu-central-1:123456789012:stack/sagemaker-workshop/1"
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+HANDLER = 'Resource handler returned message: "{}" (RequestToken: 1-2, HandlerErrorCode: {})'
+QUOTA = (
+    "The account-level service limit 'ml.t3.medium for notebook instance usage' is 0 Instances, "
+    "with current utilization of 0 Instances and a request delta of 1 Instances. Please use AWS "
+    "Service Quotas to request an increase for this quota."
+)
+REASONS = {
+    "quota": (
+        HANDLER.format(QUOTA, "ServiceLimitExceeded"),
+        "your account may have 0 of 'ml.t3.medium for notebook instance usage'",
+        "request an increase in Service Quotas",
+    ),
+    "right": (
+        HANDLER.format(
+            "User: arn:aws:iam::1:user/me is not authorized to perform: iam:CreateRole on "
+            "resource: arn:aws:iam::1:role/r because no identity-based policy allows the "
+            "iam:CreateRole action",
+            "AccessDenied",
+        ),
+        "you lack the right iam:CreateRole on arn:aws:iam::1:role/r",
+        "ask whoever manages the account",
+    ),
+    "name": (
+        HANDLER.format("Resource of type 'X' with identifier 'Y' already exists.", "AlreadyExists"),
+        "its name is taken",
+        "Resource of type 'X' with identifier 'Y' already exists. Delete that",
+    ),
+    "type": (
+        HANDLER.format("Instance type ml.t3.medium is not supported in this region", "Invalid"),
+        "eu-central-1 does not offer ml.t3.medium for notebook instances",
+        "--region",
+    ),
+    "set-up": (
+        HANDLER.format("Notebook Instance Lifecycle Config 'x' took longer than 5 minutes", "N"),
+        "while it was set up",
+        "log group /aws/sagemaker/NotebookInstances",
+    ),
+    "other": (
+        HANDLER.format("Something else (Service: S3, Status Code: 500)", "I"),
+        "NotebookInstance failed: Something else.",
+        "",
+    ),
+}
+
+
+def event(status: str, reason: str = "", name: str = "NotebookInstance") -> dict[str, Any]:
+    about = {"StackId": STACK_ID, "StackName": instance.NAME, "Timestamp": NOW}
+    told = {"EventId": f"{name}-{status}", "LogicalResourceId": name, "ResourceStatus": status}
+    return about | told | ({"ResourceStatusReason": reason} if reason else {})
+
+
+def described(status: str) -> dict[str, Any]:
+    about = {"StackId": STACK_ID, "StackName": instance.NAME, "CreationTime": NOW}
+    return {"Stacks": [about | {"StackStatus": status, "Tags": [workshop.WORKSHOP_TAG]}]}
+
+
+def place_with(*answers: tuple[str, Any]) -> instance.Place:
+    """A place whose CloudFormation answers these, in this order; an exception's code is refused."""
+    place = instance.Place(SESSION)
+    stubber = Stubber(place.cloudformation)
+    for operation, answer in answers:
+        if isinstance(answer, dict):
+            stubber.add_response(operation, answer)
+        else:
+            stubber.add_client_error(operation, *answer)
+    stubber.activate()
+    return place
+
+
+@pytest.mark.parametrize(("reason", "cause", "remedy"), REASONS.values(), ids=REASONS)
+def test_a_stack_that_fails_is_told_by_its_real_reason(
+    reason: str,
+    cause: str,
+    remedy: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """AWS tells the newest event first, and later failures say only that they were cancelled."""
+    monkeypatch.setattr(stacks, "EVERY_S", 0)
+    early = [event("CREATE_FAILED", reason), event("CREATE_IN_PROGRESS")]
+    late = [
+        event("DELETE_COMPLETE", name="sagemaker-workshop"),
+        event("CREATE_FAILED", "Resource creation cancelled", name="Bucket"),
+        *early,
+    ]
+    place = place_with(
+        ("describe_stacks", described("CREATE_IN_PROGRESS")),
+        ("describe_stack_events", {"StackEvents": early[1:]}),
+        ("describe_stacks", described("DELETE_IN_PROGRESS")),
+        ("describe_stack_events", {"StackEvents": early}),
+        ("describe_stacks", described("DELETE_COMPLETE")),
+        ("describe_stack_events", {"StackEvents": late}),
+        ("describe_stacks", described("DELETE_COMPLETE")),
+    )
+    with pytest.raises(stacks.StackError) as told:
+        instance._follow_creation(place, STACK_ID, "ml.t3.medium")
+    assert cause in str(told.value)
+    assert remedy in str(told.value)
+    assert "\n" not in str(told.value)
+    shown = [line for line in capsys.readouterr().out.splitlines() if "_" in line]
+    assert len(shown) == 4  # each event once, the oldest first
+    assert "CREATE_IN_PROGRESS" in shown[0]
+
+
+def test_a_failed_deletion_says_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacks, "EVERY_S", 0)
+    old = event("CREATE_FAILED", "of another time")
+    failed = event("DELETE_FAILED", "The bucket you tried to delete is not empty", name="Bucket")
+    place = place_with(
+        ("describe_stack_events", {"StackEvents": [old]}),
+        ("delete_stack", {}),
+        ("describe_stacks", described("DELETE_FAILED")),
+        ("describe_stack_events", {"StackEvents": [failed, old]}),
+        ("describe_stacks", described("DELETE_FAILED")),
+    )
+    with pytest.raises(stacks.StackError, match=r"Bucket failed: The bucket .* is not empty"):
+        instance._delete_stack(place, STACK_ID)
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"])
+def test_a_left_over_is_to_be_deleted_first(status: str) -> None:
+    place = place_with(("describe_stacks", described(status)))
+    asked = argparse.Namespace(yes=True)
+    with pytest.raises(instance.InstanceError, match=rf"\({status}\).*make instance-delete"):
+        instance.create(place, asked)
+
+
+REFUSALS = {
+    "AccessDenied": (
+        "User: arn:aws:iam::1:user/me is not authorized to perform: "
+        "cloudformation:DescribeStacks on resource: arn:aws:c because no …",
+        "You lack the right cloudformation:DescribeStacks on arn:aws:c",
+    ),
+    "ExpiredTokenException": ("The security token is expired", "sign in again"),
+    "AlreadyExistsException": ("Stack [x] already exists", "has just been made by somebody"),
+    "LimitExceededException": ("Stack limit reached", "Service Quotas"),
+    "ValidationError": ("Parameter 'VolumeSizeInGB' must be …", "must be …"),
+}
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_a_refusal_is_one_sentence(code: str) -> None:
+    message, wanted = REFUSALS[code]
+    place = place_with(("describe_stacks", (code, message)))
+    with pytest.raises(place.cloudformation.exceptions.ClientError) as refused:
+        stacks.find(place.cloudformation, instance.NAME)
+    said = instance.refusal(refused.value)
+    assert wanted in said
+    assert "\n" not in said
+
+
+SURROUNDINGS = {
+    "no credentials": ({"AWS_DEFAULT_REGION": REGION}, "Set an account up with `aws configure`"),
+    "no region": ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, "No AWS region"),
+}
+
+
+@pytest.mark.parametrize(("variables", "sentence"), SURROUNDINGS.values(), ids=SURROUNDINGS)
+def test_what_is_missing_is_told(
+    variables: dict[str, str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert instance.main(["status"]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "git@example.org:somebody/workshop.git",
+        "ssh://git@example.org/somebody/workshop.git",
+        "https://example.org/somebody/workshop.git",
+    ],
+)
+def test_the_origin_becomes_an_address_without_a_key(
+    origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = argparse.Namespace(returncode=0, stdout=origin + "\n")
+    monkeypatch.setattr(instance.subprocess, "run", lambda *_, **__: done)
+    assert instance._origin() == URL
+
+
+def test_a_repository_that_cannot_be_cloned_is_refused(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for address in ("/somewhere/here", "https://me:secret@example.org/a"):
+        assert command("create", "--yes", "--repository", address) == 1
+        assert "only from a public https address" in capsys.readouterr().err
