@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import on_disk
 import titanic
 from group import Group
 
@@ -42,12 +43,14 @@ def load(
     see: Callable[[pd.DataFrame], Any],
     stage: Callable[[str], AbstractContextManager] = nullcontext,
     group: Group = ALONE,
+    keep: Callable[[Any], Any] = lambda rows: rows,
 ) -> dict[str, Part]:
     """Read the channels; returns ``train`` and, where there is one, ``validation``.
 
     ``see`` makes of a checked frame what the model sees, one row per passenger, which a mask can
     choose from: an array or a frame; it gets the passengers in chunks. ``stage`` times what is
-    "read" and what is "prepare" (see stages.Stages). Of ``args`` it takes train, validation,
+    "read" and what is "prepare" (see stages.Stages). ``keep`` puts each chunk's view where it
+    stays until training: in memory, or on_disk.Shelf.put. Of ``args`` it takes train, validation,
     validation_fraction and seed.
 
     On several hosts every member of ``group`` calls it, and gets all rows of a replicated channel,
@@ -58,7 +61,10 @@ def load(
     """
     import numpy as np
 
-    blocks, labels, rows = read(args.train, "train", see, stage)
+    def view(frame: pd.DataFrame) -> Any:
+        return keep(see(frame))
+
+    blocks, labels, rows = read(args.train, "train", view, stage)
     with stage("prepare"):
         several = group.size > 1 and sharded("train")
         its = places(group.gather(rows)) if several else [[slice(None)]]
@@ -68,7 +74,7 @@ def load(
             f"{args.train}: column {titanic.LABEL} is {y[0]} in every row; expected some 0, some 1"
         )
     if args.validation:
-        given, given_labels, _ = read(args.validation, "validation", see, stage)
+        given, given_labels, _ = read(args.validation, "validation", view, stage)
         with stage("prepare"):
             return {
                 "train": Part(take(blocks), labels),
@@ -79,7 +85,7 @@ def load(
             mask = titanic.hold_out(y, args.validation_fraction, args.seed)
             print(f"validation: {mask.sum():,} of these rows, held out (seed {args.seed})")
             out = np.concatenate([mask[place] for place in its[group.rank if several else 0]])
-            held_out = Part(take(blocks, out, keep=True), labels[out])
+            held_out = Part(take(blocks, out, again=True), labels[out])
             return {"train": Part(take(blocks, ~out), labels[~out]), "validation": held_out}
     print("validation: none")
     return {"train": Part(take(blocks), labels)}
@@ -129,14 +135,18 @@ def read(
     return blocks, np.concatenate(labels), rows
 
 
-def take(blocks: list[Any], mask: np.ndarray | None = None, keep: bool = False) -> Any:
-    """The rows of all blocks, or those that the mask chooses, joined; arrays or frames.
+def take(blocks: list[Any], mask: np.ndarray | None = None, again: bool = False) -> Any:
+    """The rows of all blocks, or those that the mask chooses, joined; arrays, frames, or on disk.
 
-    Unless they are to ``keep``, blocks are let go one after another, so that memory holds hardly
-    more than one copy of the rows.
+    Unless they are needed ``again``, blocks are let go one after another, so that memory holds
+    hardly more than one copy of the rows.
     """
     import numpy as np
     import pandas as pd
+
+    if isinstance(blocks[0], on_disk.Block):
+        rows = on_disk.Rows.of(blocks)
+        return rows if mask is None else rows[mask]
 
     lengths = [len(block) for block in blocks]
     masks = np.split(np.ones(sum(lengths), bool) if mask is None else mask, np.cumsum(lengths)[:-1])
@@ -150,7 +160,7 @@ def take(blocks: list[Any], mask: np.ndarray | None = None, keep: bool = False) 
         chosen = blocks[place][its]
         joined[at : at + len(chosen)] = chosen
         at += len(chosen)
-        if not keep:
+        if not again:
             blocks[place] = None
     return joined
 

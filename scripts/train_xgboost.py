@@ -7,6 +7,7 @@ By hand, from the project's folder; everything has a default:
     python scripts/train_xgboost.py --train data/titanic_train.csv --model_dir build/model
     python scripts/train_xgboost.py --validation data/titanic_test.csv --seed 7
     python scripts/train_xgboost.py --num_round 500 --dry_run
+    python scripts/train_xgboost.py --external_memory true
 
 As a job, the hyperparameters of the Estimator are these arguments (``{"max_depth": 4}``), the
 channels ``train`` and, if you like, ``validation`` are the folders. The metrics come by themselves:
@@ -33,14 +34,20 @@ more than ``--max_bin`` different values, its bins are made from summaries of ea
 and so may lie a little elsewhere. Each host prints the checksum of the model that it holds: it must
 be the same on all.
 
+With ``--external_memory true`` it keeps the features, 36 bytes a row, in files of a temporary
+folder, and sorts them into bins from there: in memory are then the bins, and what XGBoost adds up
+for every row. Where a feature has more than ``--max_bin`` values, bins may lie a little elsewhere.
+
 A bad value, file or row ends it with one sentence and exit code 1, and nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +55,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import collective
 import entry_point
+import on_disk
 import titanic
 from entry_point import number, threads, whole
 from metrics import evaluate, report, say_round
@@ -101,6 +109,7 @@ def parser() -> entry_point.Parser:
     add("max_bin", 256, whole(2, 65_536), "steps into which a feature's values are sorted")
     add("log_every", 10, whole(1, 100_000), "print the loss every so many rounds")
     add.common()
+    add.yes_or_no("external_memory", "keep rows on disk: less memory, more time")
     entry_point.sagemaker_arguments(parser)
     return parser
 
@@ -158,12 +167,16 @@ def hosts_with_data(args: argparse.Namespace, names: Sequence[str], here: str) -
 
 def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Stages) -> None:
     """Train one model with the other hosts of the group; the first one tells of it and saves it."""
-    loaded = load(args, features, stage, group)
-    with stage("prepare"):
-        parts = matrices(shares(loaded, args, group), args)
+    with contextlib.ExitStack() as until_sorted:
+        keep = {}
+        if args.external_memory:
+            folder = until_sorted.enter_context(tempfile.TemporaryDirectory())
+            keep = {"keep": on_disk.Shelf(folder).put}
+        loaded = load(args, features, stage, group, **keep)
+        with stage("prepare"):
+            parts = matrices(shares(loaded, args, group), args)
     with stage("train"):
-        base_score = survived(parts["train"].y, group)
-        booster, history, chances = boost(parts, args, base_score, tell=group.rank == 0)
+        booster, history, chances = boost(parts, args, group)
     with stage("evaluate"):
         predicted = {
             name: (joined(part.y, group), joined(chances[name], group))
@@ -192,8 +205,6 @@ def shares(
     loaded: dict[str, Part], args: argparse.Namespace, group: collective.Hosts
 ) -> dict[str, Part]:
     """The rows that this host trains on: its share of those which all hosts have read."""
-    import numpy as np
-
     if group.size == 1:
         return loaded
     mine: dict[str, Part] = {}
@@ -202,7 +213,7 @@ def shares(
         held_out = name == "validation" and not args.validation
         if not sharded("train" if held_out else name):
             every = slice(group.rank, None, group.size)
-            part = Part(np.ascontiguousarray(part.x[every]), part.y[every].copy())
+            part = Part(part.x[every].copy(), part.y[every].copy())
         mine[name] = part
     return mine
 
@@ -256,11 +267,14 @@ def matrices(parts: dict[str, Part], args: argparse.Namespace) -> dict[str, Data
     made: dict[str, Data] = {}
     for name in list(parts):
         part = parts.pop(name)  # so that the floats can go as soon as the bins are there
+        names = list(titanic.FEATURES)
+        if isinstance(part.x, on_disk.Rows):
+            rows = {"data": _chunks(part, names)}
+        else:
+            rows = {"data": part.x, "label": part.y, "feature_names": names}
         matrix = xgboost.QuantileDMatrix(
-            part.x,
-            label=part.y,
+            **rows,
             ref=made["train"].matrix if made else None,  # the bins are those of train
-            feature_names=list(titanic.FEATURES),
             nthread=threads(args, len(part.y)),
             max_bin=args.max_bin,
         )
@@ -268,22 +282,47 @@ def matrices(parts: dict[str, Part], args: argparse.Namespace) -> dict[str, Data
     return made
 
 
+def _chunks(part: Part, names: list[str]) -> xgboost.DataIter:
+    import xgboost
+
+    class Chunks(xgboost.DataIter):
+        """Hands XGBoost rows from disk, a chunk at a time, as often as it asks for them."""
+
+        def reset(self) -> None:
+            self.rows, self.at = iter(part.x), 0
+
+        def next(self, input_data: Any) -> int:
+            x = next(self.rows, None)
+            if x is None:
+                return 0
+            y = part.y[self.at : self.at + len(x)]
+            self.at += len(x)
+            input_data(data=x, label=y, feature_names=names)
+            return 1
+
+    made = Chunks()
+    made.reset()
+    return made
+
+
 def boost(
-    parts: dict[str, Data], args: argparse.Namespace, base_score: float, tell: bool = True
+    parts: dict[str, Data], args: argparse.Namespace, group: collective.Hosts
 ) -> tuple[xgboost.Booster, dict[str, dict[str, list[float]]], dict[str, np.ndarray]]:
     """Train; returns the model with its rounds up to the best, the loss after every round, and the
-    model's probability for every row of every part. It starts with the probability ``base_score``.
+    model's probability for every row of every part.
 
-    On several hosts, model and losses are those of the rows of all. One of them shall ``tell``.
+    On several hosts, model and losses are those of the rows of all, and the first host tells them.
     """
     import xgboost
 
     given = vars(args)
     parameters = {name: given[name] for name in BOOSTER_PARAMETERS}
-    parameters["base_score"] = base_score
+    parameters["base_score"] = survived(parts["train"].y, group)
     parameters["nthread"] = threads(args, len(parts["train"].y))
     chances: dict[str, np.ndarray] = {}
-    callbacks = [*([_progress(args.log_every)] if tell else []), _predictions(parts, chances)]
+    callbacks = [_predictions(parts, chances)]
+    if group.rank == 0:
+        callbacks.append(_progress(args.log_every))
     if "validation" in parts and args.early_stopping_rounds:
         callbacks.append(
             xgboost.callback.EarlyStopping(
@@ -305,7 +344,7 @@ def boost(
         callbacks=callbacks,
     )
     rounds = len(history["train"]["logloss"])
-    if tell:
+    if group.rank == 0:
         print(f"trained {rounds} rounds in {time.perf_counter() - start:.2f} s", flush=True)
     # Early stopping leaves notes in the model, which differ between versions; the rounds that it
     # kept say the same.
