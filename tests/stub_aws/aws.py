@@ -131,6 +131,7 @@ def read_policy(name: str) -> dict[str, Any]:
         "AWS::Region": REGION,
         "AWS::AccountId": ACCOUNT_ID,
         "ExecutionRoleName": ROLE_NAME,
+        "NotebookInstanceName": "sagemaker-workshop",
     }
     return json.loads(text.substitute(values))
 
