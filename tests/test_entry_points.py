@@ -262,17 +262,6 @@ def test_a_dry_run_checks_all_and_writes_nothing(run, script, tmp_path):
         assert run.files() >= script.promised
 
 
-def test_only_the_first_host_writes(run, script, monkeypatch):
-    monkeypatch.setenv("SM_HOSTS", '["algo-2", "algo-1"]')
-    monkeypatch.setenv("SM_CURRENT_HOST", "algo-2")
-    assert run(*script.quick) == 0
-    assert run.files() == set()
-    assert "only the model of algo-1 is kept" in run.complaint
-    monkeypatch.setenv("SM_CURRENT_HOST", "algo-1")
-    assert run(*script.quick) == 0
-    assert run.files() >= script.promised
-
-
 def test_metrics_are_read_as_they_are_printed(run, script):
     assert run(*script.quick) == 0
     read = found(run.said)

@@ -45,6 +45,17 @@ def test_bad_arguments_are_refused_in_one_sentence(run, words, said):
     assert said in run.refuses(*shlex.split(words))
 
 
+def test_every_host_trains_alone_and_only_the_first_one_writes(run, monkeypatch):
+    monkeypatch.setenv("SM_HOSTS", '["algo-2", "algo-1"]')
+    monkeypatch.setenv("SM_CURRENT_HOST", "algo-2")
+    assert run("--C", 0.5) == 0
+    assert run.files() == set()
+    assert "only the model of algo-1 is kept" in run.complaint
+    monkeypatch.setenv("SM_CURRENT_HOST", "algo-1")
+    assert run("--C", 0.5) == 0
+    assert run.files() >= {"model.joblib"}
+
+
 def trained(run: Run, *words: object):
     """The model that these arguments make, and its hyperparameters as recorded."""
     assert run("--validation", TEST, *words) == 0
