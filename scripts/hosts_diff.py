@@ -1,6 +1,6 @@
 """The step from one host to many in a training script, as a diff.
 
-    print(hosts_diff.diff("scripts/train_torch.py"))        # each line with a + is for several hosts
+    print(hosts_diff.diff("scripts/train_torch.py"))    # a line with a + is for several hosts
 
 In the script such lines end with the comment ``# hosts``; what is left without them is the script
 for one host, and runs as it stands (tests/test_process_group.py runs it).

@@ -365,20 +365,24 @@ def _lost(error: RuntimeError, store: dist.Store, here: Place) -> Lost:
     )
     deadline = time.monotonic() + CAUSE_S
     try:
+        # PyTorch would fill the log if the keeper of the table is the one that has gone
+        socket.create_connection(here.address, timeout=CAUSE_S).close()
         while not store.check(["why"]) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         if store.check(["why"]):
             told = store.get("why").decode()
-        else:
+        elif here.size > 2:
             _tell_why(store, here, told)
         store.set(f"heard/{here.rank}", "")
-    except RuntimeError:  # the keeper of the table is the one that has gone
+    except (OSError, RuntimeError):
         time.sleep(max(0.0, deadline - time.monotonic()))
     return Lost(told)
 
 
 def _gone(error: RuntimeError, here: Place) -> str:
     """Which host an error speaks of, by the address in it."""
+    if here.size == 2:
+        return here.name(1 - here.rank)
     found = re.search(r"peer \[?([0-9a-fA-F.:]+?)\]?(?::\d+)?[.\s\]]", str(error))
     for name in here.hosts if found else ():
         with contextlib.suppress(OSError):
