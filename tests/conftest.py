@@ -17,8 +17,8 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 forget_the_person()
 
 
-# Their tests look at jobs that take long and run once, so one worker gets the whole module.
-TOGETHER = ("test_stub_clients.py", "test_stub_shapes.py")
+# Their tests look at what takes long and is done once, so one worker gets the whole module.
+TOGETHER = ("test_stub_clients.py", "test_stub_shapes.py", "test_notebook_instance_scripts.py")
 
 
 @pytest.hookimpl(optionalhook=True)  # there is none where xdist is switched off

@@ -31,8 +31,8 @@ get_python() {
     echo "Getting ${packages[*]} from conda-forge: once, a minute or two."
     rm -rf "$PYTHON_FOLDER"
     timeout 1800 "$CONDA" create --yes --quiet --override-channels --channel conda-forge \
-        --prefix "$PYTHON_FOLDER" "${packages[@]}"
-    touch "$PYTHON_FOLDER/complete"
+        --prefix "$PYTHON_FOLDER" "${packages[@]}" &&
+        touch "$PYTHON_FOLDER/complete"
 }
 
 make_environment() {
@@ -43,17 +43,17 @@ make_environment() {
     # What pip unpacks may be larger than the system's own disk.
     mkdir -p "$STATE/tmp"
     TMPDIR=$STATE/tmp PIP_NO_CACHE_DIR=1 timeout 5400 .ci/make_venv
-    rm -rf "$STATE/tmp"
 }
 
-get_python || {
-    echo "Python 3.11 could not be had, as said above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
-    exit 1
+register_kernel() { # as `make kernel` does; the user's kernels lie outside the folder that outlives a stop
+    .venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
 }
-make_environment || {
+
+# `set -e` has no effect in a function whose result is asked for, so each ends with what can fail.
+if get_python && make_environment && register_kernel; then
+    rm -rf "$STATE/tmp"
+    echo "Ready: choose the kernel Python 3 (workshop)."
+else
     echo "The environment is not ready, as said above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
     exit 1
-}
-# The same as `make kernel`; kernels of the user lie outside the folder that outlives a stop.
-.venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
-echo "Ready: choose the kernel Python 3 (workshop)."
+fi
