@@ -7,7 +7,6 @@ By hand, from the project's folder; everything has a default:
     python scripts/train_xgboost.py --train data/titanic_train.csv --model_dir build/model
     python scripts/train_xgboost.py --validation data/titanic_test.csv --seed 7
     python scripts/train_xgboost.py --num_round 500 --dry_run
-    python scripts/train_xgboost.py --external_memory true
 
 As a job, the hyperparameters of the Estimator are these arguments (``{"max_depth": 4}``), the
 channels ``train`` and, if you like, ``validation`` are the folders. The metrics come by themselves:
@@ -34,9 +33,9 @@ more than ``--max_bin`` different values, its bins are made from summaries of ea
 and so may lie a little elsewhere. Each host prints the checksum of the model that it holds: it must
 be the same on all.
 
-With ``--external_memory true`` it keeps the features, 36 bytes a row, in files of a temporary
-folder, and sorts them into bins from there: in memory are then the bins, and what XGBoost adds up
-for every row. Where a feature has more than ``--max_bin`` values, bins may lie a little elsewhere.
+With ``--external_memory true`` features and bins stay in files of a temporary folder, and are read
+from there in every round; in memory is then little more than what XGBoost adds up for every row.
+The model is the same. It needs XGBoost 3.
 
 A bad value, file or row ends it with one sentence and exit code 1, and nothing is written.
 """
@@ -44,7 +43,6 @@ A bad value, file or row ends it with one sentence and exit code 1, and nothing 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import sys
 import tempfile
@@ -130,7 +128,12 @@ def train(args: argparse.Namespace) -> None:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
     stage = Stages()
     with stage("import"):
-        import xgboost  # noqa: F401  here, so that the seconds of the others are their own
+        import xgboost  # here, so that the seconds of the others are their own
+    if args.external_memory and not hasattr(xgboost, "ExtMemQuantileDMatrix"):
+        raise entry_point.UsageError(
+            f"argument --external_memory: needs XGBoost 3, and this is {xgboost.__version__}; "
+            "choose a newer image, or more hosts"
+        )
     names, rank = entry_point.hosts()
     together = hosts_with_data(args, names, names[rank])
     if names[rank] in together:
@@ -165,26 +168,26 @@ def hosts_with_data(args: argparse.Namespace, names: Sequence[str], here: str) -
     return together
 
 
+class Trained(NamedTuple):
+    """A model, the loss after every round, and of every part labels and the model's answers."""
+
+    booster: xgboost.Booster
+    history: dict[str, dict[str, list[float]]]
+    labels: dict[str, np.ndarray]
+    chances: dict[str, np.ndarray]
+
+
 def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Stages) -> None:
     """Train one model with the other hosts of the group; the first one tells of it and saves it."""
-    with contextlib.ExitStack() as until_sorted:
-        keep = {}
-        if args.external_memory:
-            folder = until_sorted.enter_context(tempfile.TemporaryDirectory())
-            keep = {"keep": on_disk.Shelf(folder).put}
-        loaded = load(args, features, stage, group, **keep)
-        with stage("prepare"):
-            parts = matrices(shares(loaded, args, group), args)
-    with stage("train"):
-        booster, history, chances = boost(parts, args, group)
+    with tempfile.TemporaryDirectory() as disk:
+        booster, history, labels, chances = fit(args, group, stage, disk)
     with stage("evaluate"):
         predicted = {
-            name: (joined(part.y, group), joined(chances[name], group))
-            for name, part in parts.items()
+            name: (joined(y, group), joined(chances[name], group)) for name, y in labels.items()
         }
-        rows = rows_of(parts, group)
+        rows = rows_of(labels, group)
     model = bytes(booster.save_raw(raw_format="ubj"))
-    say_checksum(model, parts, group)
+    say_checksum(model, labels, group)
     if group.rank:
         return
     with stage("evaluate"):
@@ -199,6 +202,19 @@ def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Sta
     else:
         told = {"trained": len(history["train"]["logloss"]), "kept": booster.num_boosted_rounds()}
         save(model, history, rows, results, told, args)
+
+
+def fit(args: argparse.Namespace, group: collective.Hosts, stage: Stages, disk: str) -> Trained:
+    """Read and train. The matrices, whose files are in the folder ``disk``, go when it ends."""
+    keep = {"keep": on_disk.Shelf(disk).put} if args.external_memory else {}
+    loaded = load(args, features, stage, group, **keep)
+    with stage("prepare"):
+        parts = matrices(shares(loaded, args, group), args, disk)
+    with stage("train"):
+        booster, history, chances = boost(parts, args, group)
+    labels = {name: part.y for name, part in parts.items()}
+    parts.clear()  # callbacks still know of it
+    return Trained(booster, history, labels, chances)
 
 
 def shares(
@@ -237,20 +253,20 @@ def joined(values: np.ndarray, group: collective.Hosts) -> np.ndarray:
     return np.concatenate(group.gather(values)) if group.size > 1 else values
 
 
-def rows_of(parts: dict[str, Data], group: collective.Hosts) -> dict[str, dict[str, int]]:
+def rows_of(labels: dict[str, np.ndarray], group: collective.Hosts) -> dict[str, dict[str, int]]:
     """How many rows each host has of each part."""
     import numpy as np
 
-    counts = group.gather(np.array([len(part.y) for part in parts.values()], dtype=np.int64))
+    counts = group.gather(np.array([len(y) for y in labels.values()], dtype=np.int64))
     return {
-        host: dict(zip(parts, its.tolist()))  # noqa: B905  Python 3.9 runs it
+        host: dict(zip(labels, its.tolist()))  # noqa: B905  Python 3.9 runs it
         for host, its in zip(group.names, counts)  # noqa: B905
     }
 
 
-def say_checksum(model: bytes, parts: dict[str, Data], group: collective.Hosts) -> None:
+def say_checksum(model: bytes, labels: dict[str, np.ndarray], group: collective.Hosts) -> None:
     """Print what this host has trained on and the model that it holds: the same on all hosts."""
-    mine = " and ".join(f"{len(part.y):,} rows of {name}" for name, part in parts.items())
+    mine = " and ".join(f"{len(y):,} rows of {name}" for name, y in labels.items())
     checksum = hashlib.sha256(model).hexdigest()[:12]
     print(f"{group.names[group.rank]}: {mine}, model checksum {checksum}", flush=True)
 
@@ -260,49 +276,56 @@ def features(frame: pd.DataFrame) -> np.ndarray:
     return titanic.features(frame).to_numpy()
 
 
-def matrices(parts: dict[str, Part], args: argparse.Namespace) -> dict[str, Data]:
-    """Sort features into bins once (1 byte each), instead of keeping the floats beside them."""
+def matrices(
+    parts: dict[str, Part], args: argparse.Namespace, disk: str | Path = ""
+) -> dict[str, Data]:
+    """Sort features into bins once, instead of keeping the floats beside them.
+
+    Of rows that are on disk the bins stay there too, in the folder ``disk``.
+    """
     import xgboost
 
     made: dict[str, Data] = {}
     for name in list(parts):
         part = parts.pop(name)  # so that the floats can go as soon as the bins are there
         names = list(titanic.FEATURES)
+        sorting = {
+            "ref": made["train"].matrix if made else None,  # the bins are those of train
+            "nthread": threads(args, len(part.y)),
+            "max_bin": args.max_bin,
+        }
         if isinstance(part.x, on_disk.Rows):
-            rows = {"data": _chunks(part, names)}
+            chunks = _chunks(part, names, str(Path(disk, name)))
+            matrix = xgboost.ExtMemQuantileDMatrix(chunks, **sorting)
         else:
-            rows = {"data": part.x, "label": part.y, "feature_names": names}
-        matrix = xgboost.QuantileDMatrix(
-            **rows,
-            ref=made["train"].matrix if made else None,  # the bins are those of train
-            nthread=threads(args, len(part.y)),
-            max_bin=args.max_bin,
-        )
+            matrix = xgboost.QuantileDMatrix(part.x, part.y, feature_names=names, **sorting)
         made[name] = Data(matrix, part.y)
     return made
 
 
-def _chunks(part: Part, names: list[str]) -> xgboost.DataIter:
+def _chunks(part: Part, names: list[str], cache: str) -> xgboost.DataIter:
     import xgboost
 
     class Chunks(xgboost.DataIter):
         """Hands XGBoost rows from disk, a chunk at a time, as often as it asks for them."""
 
+        def __init__(self) -> None:
+            self.reset()
+            super().__init__(cache_prefix=cache)
+
         def reset(self) -> None:
             self.rows, self.at = iter(part.x), 0
 
-        def next(self, input_data: Any) -> int:
+        def next(self, input_data: Any) -> bool:
             x = next(self.rows, None)
             if x is None:
-                return 0
+                return False
             y = part.y[self.at : self.at + len(x)]
             self.at += len(x)
             input_data(data=x, label=y, feature_names=names)
-            return 1
+            return True
 
-    made = Chunks()
-    made.reset()
-    return made
+    return Chunks()
 
 
 def boost(

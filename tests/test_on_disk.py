@@ -9,6 +9,7 @@ import on_disk
 import pytest
 import titanic
 import train_xgboost
+import xgboost
 from entry_point import UsageError
 
 
@@ -54,7 +55,13 @@ def trained(folder: Path, *more: str) -> tuple[dict, bytes]:
     return told, (folder / train_xgboost.MODEL_FILE).read_bytes()
 
 
-def test_the_model_is_that_of_rows_in_memory(tmp_path, monkeypatch):
+def test_an_older_xgboost_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.delattr(xgboost, "ExtMemQuantileDMatrix")
+    assert train_xgboost.main([f"--model_dir={tmp_path}", "--external_memory=true"]) == 1
+    assert "argument --external_memory: needs XGBoost 3, and this is" in capsys.readouterr().err
+
+
+def test_the_model_is_that_of_rows_in_memory(tmp_path, monkeypatch, recwarn):
     """The shipped list: no feature has more values than bins but for the fare's."""
     monkeypatch.setattr(titanic, "_BLOCK_BYTES", 10_000)
     made, put = [], on_disk.Shelf.put
@@ -73,3 +80,4 @@ def test_the_model_is_that_of_rows_in_memory(tmp_path, monkeypatch):
     assert told["rows"] == plain["rows"]
     assert told["metrics"] == plain["metrics"]
     assert from_disk == model
+    assert not [warning for warning in recwarn if "cache file" in str(warning.message)]
