@@ -1,13 +1,14 @@
-"""What a run needed, stage after stage: seconds, and the most memory that the process has held.
+"""What a run needed: seconds of each stage, the most memory that it held, and CPU seconds.
 
     stages = Stages()
     with stages("read"):
         ...
-    print(stages)       # stages: read 0.05 s, train 0.31 s; peak memory 0.213 GB
+    print(stages)       # stages: read 0.05 s, train 0.31 s; peak memory 0.213 GB; CPU 0.52 s
 
-    found(log)          # {"read": 0.05, "train": 0.31, "peak_memory_gb": 0.213}
+    found(log)          # {"read": 0.05, "train": 0.31, "peak_memory_gb": 0.213, "cpu_s": 0.52}
 
-Times are the wall's, for they are what is billed.
+Times of stages are the wall's, for they are what is billed. CPU seconds are those of the whole
+process, all threads added up: what it would have needed of a core of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Stages:
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in self.seconds.items())
-        return f"stages: {told}; peak memory {peak_memory() / 2**30:.3f} GB"
+        memory, cpu = peak_memory() / 2**30, time.process_time()
+        return f"stages: {told}; peak memory {memory:.3f} GB; CPU {cpu:.3f} s"
 
 
 def peak_memory() -> int:
@@ -59,16 +61,23 @@ def peak_memory() -> int:
 
 
 def found(log: Iterable[str]) -> dict[str, float]:
-    """The seconds and ``peak_memory_gb`` that a run printed into its log; the last such line's.
+    """The seconds, ``peak_memory_gb`` and ``cpu_s`` that a run printed into its log; of several
+    such lines the last one's. Raises ValueError when there is none."""
+    return of_hosts(log)[-1]
 
-    Raises ValueError when there is none.
-    """
-    lines = [line for line in log if line.startswith("stages: ")]
+
+def of_hosts(log: Iterable[str]) -> list[dict[str, float]]:
+    """The same of each host of a job, in the order of the log, one dict each."""
+    lines = [line[len("stages: ") :] for line in log if line.startswith("stages: ")]
     if not lines:
         raise ValueError(
             "No line of this log says what the stages needed: the script has not printed it, or "
             "ended before it could."
         )
-    stages, _, memory = lines[-1].removeprefix("stages: ").partition("; ")
+    return [_read(line) for line in lines]
+
+
+def _read(line: str) -> dict[str, float]:
+    stages, memory, cpu = line.split("; ")
     seconds = {name: float(value) for name, value in re.findall(r"(\w+) ([0-9.]+) s", stages)}
-    return seconds | {"peak_memory_gb": float(memory.split()[2])}
+    return {**seconds, "peak_memory_gb": float(memory.split()[2]), "cpu_s": float(cpu.split()[1])}

@@ -159,7 +159,7 @@ def report(rows: int, turns: dict[str, list[Turn]]) -> str:
     told = {
         name: statistics.median(one[name] for one in inside)
         for name in inside[0]
-        if name != "peak_memory_gb"
+        if name not in ("peak_memory_gb", "cpu_s")
     }
     lines.append("  script: " + ", ".join(f"{name} {value:.2f} s" for name, value in told.items()))
     for clock in ("wall_s", "cpu_s"):
