@@ -188,9 +188,11 @@ def _bucket_tags(s3: Any, bucket: str) -> list[dict[str, str]]:
 def _bucket_problem(error: Any, bucket: str) -> str:
     code = error.response["Error"]["Code"]
     if code in ("403", "AccessDenied", "BucketAlreadyExists"):
+        right = missing_right(error)
+        or_right = f", or your role lacks the right {right}" if right else ""
         return (
             f"The bucket {bucket} cannot be used ({error.operation_name}: {code}): it belongs to "
-            "another account, or your role lacks that right on it. The policy that the workshop "
+            f"another account{or_right}. The policy that the workshop "
             "needs is scripts/notebook_instance/execution_role_policy.json."
         )
     if code == "OperationAborted":
@@ -201,11 +203,15 @@ def _bucket_problem(error: Any, bucket: str) -> str:
     return f"The bucket {bucket} could not be set up: {error}"
 
 
+# An answer to HEAD has no body, so S3 cannot say in it which right was missing.
+SILENT = {"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
+
+
 def missing_right(error: Any) -> str | None:
     """The action that a refusal (botocore's ClientError) says is not allowed, and on what.
 
     None where it is no refusal for lack of a right. AWS's sentence is "User: … is not authorized to
-    perform: ACTION on resource: ARN because …"; older ones name no action, only the operation.
+    perform: ACTION on resource: ARN because …"; where it is shorter, the operation is named.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
     """
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
@@ -213,7 +219,7 @@ def missing_right(error: Any) -> str | None:
         return None
     if named := re.search(r"to perform: (\S+)(?: on resource: \"?([^\s\"]+))?", message):
         return f"{named[1]} on {named[2]}" if named[2] else named[1]
-    return f"to call {error.operation_name}"
+    return SILENT.get(error.operation_name, f"to call {error.operation_name}")
 
 
 def execution_role(session: sagemaker.Session) -> str:
@@ -325,6 +331,12 @@ def _etag_in_s3(session: sagemaker.Session, bucket: str, key: str) -> str | None
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
             return None
+        if right := missing_right(error):
+            raise WorkshopError(
+                f"Whether s3://{bucket}/{key} is there cannot be seen: your role lacks the right "
+                f"{right}. The policy that the workshop needs is "
+                "scripts/notebook_instance/execution_role_policy.json."
+            ) from error
         raise
 
 

@@ -473,9 +473,7 @@ def test_the_shipped_policy_names_its_actions_and_most_of_its_resources():
         "ecr:BatchGetImage",
         "ecr:GetAuthorizationToken",
         "ecr:GetDownloadUrlForLayer",
-        "cloudwatch:GetMetricData",
         "cloudwatch:GetMetricStatistics",
-        "cloudwatch:ListMetrics",
     }
 
 

@@ -21,6 +21,7 @@ from werkzeug.serving import make_server
 from .authorization import Gate
 from .console import Console, Reader
 from .executor import Executor
+from .moto_s3 import mend
 from .provider import bind
 from .proxy import POLL_S
 from .quotas import QUOTAS
@@ -39,6 +40,7 @@ class Server:
         self.address: tuple[str, int] = ("127.0.0.1", self._http.server_port)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
         self._region = region
+        mend()
         self.store = Store()
         self.quotas = QUOTAS if quotas is None else quotas
         self.executor = Executor(Platform(self.store, self.url, region))
