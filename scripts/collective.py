@@ -99,6 +99,7 @@ def group(names: Sequence[str], here: str) -> Iterator[Hosts]:
     from xgboost import collective
     from xgboost.core import XGBoostError
 
+    tracker = None
     try:
         tracker = _Tracker(names) if together.rank == 0 else None
         found = meet(names, here, tracker.found_at if tracker else None, port=SECOND_PORT)[0]
@@ -108,24 +109,26 @@ def group(names: Sequence[str], here: str) -> Iterator[Hosts]:
         if tracker:
             tracker.wait()
     except XGBoostError as error:
-        _leave_at_once()
-        if "collective" not in str(error) and "rabit" not in str(error).lower():
+        _leave_at_once(tracker)
+        said = str(error).partition("\nStack trace")[0]
+        if "collective" not in said and "rabit" not in said.lower():
             raise
-        print(f"{here}: lost the other hosts: {error}", file=sys.stderr, flush=True)
+        print(f"{here} lost the other hosts: {said}", file=sys.stderr, flush=True)
         time.sleep(CAUSE_FIRST_S)
+        others = " or ".join(name for name in names if name != here)
         raise UsageError(
-            "another host of this job ended before the training did, so this one cannot go on; "
-            f"the log of the other ({', '.join(name for name in names if name != here)}) says why"
+            f"another host of this job ({others}) ended, or fell silent, before the training did, "
+            f"so {here} cannot go on; its log says why"
         ) from error
     except BaseException:
-        _leave_at_once()
+        _leave_at_once(tracker)
         raise
 
 
-def _leave_at_once() -> None:
+def _leave_at_once(tracker: _Tracker | None) -> None:
     """End without the usual farewell: XGBoost's waits for hosts that are gone, or crashes."""
 
-    def leave() -> NoReturn:
+    def leave(_: _Tracker | None = tracker) -> NoReturn:  # which must not be taken down before
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
@@ -237,8 +240,14 @@ def _server(here: str, port: int) -> socket.socket:
     except OSError as error:
         raise UsageError(
             f"{here}:{port}, where the hosts of this job meet, cannot be listened on "
-            f"({error.strerror or error}); another program may have that port"
+            f"({_cause(error)}); another program may have that port"
         ) from error
+
+
+def _cause(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):  # its numbers are not the system's
+        return str(error.strerror)
+    return os.strerror(error.errno) if error.errno else str(error)  # "timed out" has no number
 
 
 def _come(first: str, here: str, word: Any, port: int, deadline: float) -> list[Any]:
@@ -251,8 +260,8 @@ def _come(first: str, here: str, word: Any, port: int, deadline: float) -> list[
             if time.monotonic() + RETRY_S > deadline:
                 raise UsageError(
                     f"{first}, the first host of this job, does not answer on port {port} "
-                    f"({error.strerror or error}); its log says why, or the job's network keeps "
-                    "its hosts apart"
+                    f"({_cause(error)}); its log says why, or the job's network keeps its hosts "
+                    "apart"
                 ) from error
         time.sleep(RETRY_S)
     with server:

@@ -18,7 +18,12 @@ forget_the_person()
 
 
 # Their tests look at what takes long and is done once, so one worker gets the whole module.
-TOGETHER = ("test_stub_clients.py", "test_stub_shapes.py", "test_notebook_instance_scripts.py")
+TOGETHER = (
+    "test_stub_clients.py",
+    "test_stub_shapes.py",
+    "test_notebook_instance_scripts.py",
+    "test_xgboost_hosts.py",
+)
 
 
 @pytest.hookimpl(optionalhook=True)  # there is none where xdist is switched off
