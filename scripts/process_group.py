@@ -6,10 +6,11 @@
 
 The command is the same everywhere. Under torchrun (that is what an Estimator's
 ``distribution={"torch_distributed": {"enabled": True}}`` starts) the group is torchrun's processes,
-one for each GPU. Else it is the job's hosts with one process each, that meet at MASTER_ADDR and
-MASTER_PORT, which AWS's PyTorch image sets (the first host, 7777). AWS refuses torch_distributed on
-instance types without a GPU, so there the hosts form the group by themselves. One process alone
-forms none, and all functions here then give back what they got.
+one for each GPU. Else it is the job's hosts with one process each, that meet at MASTER_ADDR, which
+AWS's PyTorch image sets to the first host, one port above MASTER_PORT (7777), where torchrun may
+listen. AWS refuses torch_distributed on instance types without a GPU, so there the hosts form the
+group by themselves. One process alone forms none, and all functions here then give back what they
+got.
 
 PyTorch keeps one group for a process, and the functions of this module mean that one. They say
 "host" for every process, because with one process on each it is the same.
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from torch import nn
     from train_torch import Rows
 
-PORT = "7777"  # as AWS's PyTorch image has it
+PORT = 7777  # as AWS's PyTorch image has it
 POLL_S = 0.05
 # A host that fails makes the others fail. They wait so long for its reason, and let it end first:
 # a job's failure reason is that of the host that ends first.
@@ -103,11 +104,13 @@ def place() -> Place:
     env = os.environ
     hosts, host = entry_point.hosts()
     numbers = {"RANK": host, "WORLD_SIZE": len(hosts), "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
-    if "RANK" in env and "WORLD_SIZE" in env:
+    launched = "RANK" in env and "WORLD_SIZE" in env
+    if launched:
         numbers = {name: env.get(name, default) for name, default in numbers.items()}
     try:
         rank, size, local_rank, local_size = map(int, numbers.values())
-        address = env.get("MASTER_ADDR") or hosts[0], int(env.get("MASTER_PORT") or PORT)
+        port = int(env.get("MASTER_PORT") or PORT) + (not launched)
+        address = env.get("MASTER_ADDR") or hosts[0], port
     except ValueError as error:
         raise entry_point.UsageError(
             f"RANK, WORLD_SIZE, LOCAL_RANK and MASTER_PORT must be whole numbers ({error})"
@@ -214,9 +217,12 @@ def _meet(here: Place, patience: float) -> dist.Store:
     # torchrun's agent keeps a table of its own at that address
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     keeps = here.rank == 0 and not agent
+    listener = None
     if not keeps:
         _await_listener(address, port, deadline, patience)
     try:
+        if keeps:  # PyTorch by itself would listen on every address of this machine
+            listener = socket.create_server((socket.gethostbyname(address), port)).detach()
         store: dist.Store = dist.TCPStore(
             address,
             port,
@@ -224,8 +230,9 @@ def _meet(here: Place, patience: float) -> dist.Store:
             is_master=keeps,
             timeout=datetime.timedelta(seconds=patience),
             wait_for_workers=False,
+            master_listen_fd=listener,
         )
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise Lost(
             f"{here.name()} cannot meet the other hosts at {address}:{port}: {_first_line(error)}"
         ) from error

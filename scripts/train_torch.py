@@ -8,6 +8,13 @@ By hand, from the project's folder; everything has a default:
     python scripts/train_torch.py --validation data/titanic_test.csv --amp bf16 --epochs 5
     python scripts/train_torch.py --dry_run
 
+With instance_count=2 or more the hosts train one model together (``process_group.py``), where a
+GPU machine has several GPUs with ``distribution={"torch_distributed": {"enabled": True}}``. A
+replicated channel gives every host all rows, and each takes its share of every batch: the same
+losses as one host's, up to the order of sums, if ``dropout`` is 0. Of a sharded channel each goes
+through its own rows. ``batch_size`` is that of all hosts together. Lines that one host would not
+need end with "# hosts".
+
 As a job, the hyperparameters of the Estimator are these arguments (``{"epochs": 40}``), the
 channels ``train`` and, if you like, ``validation`` are the folders, and the metrics come with
 ``metric_definitions=train_torch.METRIC_DEFINITIONS``.
