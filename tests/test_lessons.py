@@ -2,7 +2,8 @@
 
 Each lesson is executed three times: alone on a fresh stub, by nbmake; and in a walk there and back
 (01, 02, … 02, 01) on one stub, by our runner: each follows and precedes every other and runs twice.
-Executed notebooks and pages stay under build/tests/.
+At the turn the last lesson has cleaned up and nothing is left, so on the way back each starts from
+nothing. Executed notebooks and pages stay under build/tests/.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import nbformat
 import pytest
 
 from tests import lesson_rules, notebook_pairs, run_lessons
+from tests.missing_rights import ONLY_AWS
+from tests.stub_roles import actions, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -67,9 +70,10 @@ def checkout() -> dict[str, str]:
     return {str(f.relative_to(ROOT)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def on_a_fresh_stub(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of this Python on a stub AWS of its own."""
-    started = [sys.executable, "-m", "tests.stub_aws", sys.executable, "-m", *command]
+def on_a_fresh_stub(*command: str, record: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of this Python on a stub AWS of its own, which may `record` what it saw."""
+    recording = ["--record", str(record)] if record else []
+    started = [sys.executable, "-m", "tests.stub_aws", *recording, sys.executable, "-m", *command]
     with run_lessons.strict_kernels() as variables:
         environment = {**os.environ, **variables}
         environment.pop("PYTEST_ADDOPTS", None)
@@ -94,17 +98,27 @@ def test_the_lesson_works_alone(lesson: str) -> None:
     assert checkout() == before
 
 
-def test_lessons_work_in_any_order_and_twice() -> None:
-    walk = [*LESSONS, *reversed(LESSONS)]
+def test_lessons_work_in_any_order_and_twice_and_leave_nothing() -> None:
     before = checkout()
     folder = KEPT / "walk"
-    (folder / "results.json").unlink(missing_ok=True)
+    (folder / "walk.json").unlink(missing_ok=True)
     done = on_a_fresh_stub(
-        *("tests.run_lessons", f"--timeout={CELL_TIMEOUT}", f"--output={folder}", *walk)
+        *("tests.lesson_walk", f"--timeout={CELL_TIMEOUT}", f"--output={folder}"),
+        record=folder / "record.json",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads((folder / "results.json").read_text())
-    assert [result["lesson"] for result in results] == walk
+    walk = json.loads((folder / "walk.json").read_text())
+    results = walk["results"]
+    assert [result["lesson"] for result in results] == [*LESSONS, *reversed(LESSONS)]
     assert all(result["passed"] for result in results)
     assert {r["lesson"]: r["warnings"] for r in results if r["warnings"]} == {}
     assert checkout() == before
+    assert walk["left"] == {}, "the last lesson left something that bills"
+
+    seen = json.loads((folder / "record.json").read_text())
+    unused = set(actions(shipped())) - set(seen["actions"]) - ONLY_AWS.keys()
+    assert unused == set(), "no lesson uses these rights: take them out of the policy"
+    assert seen["jobs"]
+    assert not [job for job in seen["jobs"] if not job["ours"]], "a job without the workshop's tag"
+    known = {lesson.partition("_")[0] for lesson in LESSONS}
+    assert {job["lesson"] for job in seen["jobs"]} <= known

@@ -23,10 +23,11 @@ def record(stub: StubAWS) -> dict[str, Any]:
 
 
 def order(job: Job) -> dict[str, Any]:
-    """What bounds the price of a job, and the lesson that it says it is of ("" if none)."""
+    """What bounds the price of a job; whether it has the workshop's tag, and of which lesson."""
     tags = {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])}
     resources = job.request["ResourceConfig"]
     return {
+        "ours": tags.get("workshop") == "sagemaker-training",
         "lesson": tags.get("lesson", ""),
         "instance_type": resources["InstanceType"],
         "instance_count": resources["InstanceCount"],
