@@ -1,9 +1,11 @@
 """What the XGBoost image adds to the training toolkit: script mode, and the built-in algorithm."""
 
 import logging
+import os
 
 from builtin_xgboost.errors import ToolkitError
-from sagemaker_training import entry_point, environment, runner
+from sagemaker_training import environment
+from script_mode import run_script
 
 LOG_FORMAT = "[%(asctime)s:%(levelname)s] %(message)s"
 LOG_TIME = "%Y-%m-%d:%H:%M:%S"
@@ -17,6 +19,9 @@ def main() -> None:
     """
     env = environment.Environment()
     if env.user_entry_point is None:
+        # An instance of AWS's is alone on its cores, where this changes nothing; here others want
+        # them too, and threads that wait in a loop would keep them.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import builtin_xgboost.train  # and XGBoost itself, for which no script need wait
 
         logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, force=True)
@@ -27,10 +32,4 @@ def main() -> None:
             # SageMaker cuts after 1024 characters.
             raise error.with_traceback(None) from None
         return
-    entry_point.run(
-        uri=env.module_dir,
-        user_entry_point=env.user_entry_point,
-        args=env.to_cmd_args(),
-        env_vars=env.to_env_vars(),
-        runner_type=runner.ProcessRunnerType,
-    )
+    run_script(env)
