@@ -6,6 +6,7 @@
 #   make test PYTEST_ARGS="-k rules"  anything that pytest takes
 #   make workshop JUPYTER_ARGS="--no-browser --port 9999"
 #   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/instance.py --help
+#   make test-aws LESSON="03 08"      on your account, only these; YES=1 does not ask
 #   make PYTHON=/path/to/python3.11 … the interpreter that .venv is made from
 
 LESSON ?=
@@ -15,12 +16,13 @@ JUPYTER_ARGS ?=
 INSTANCE_ARGS ?=
 LOCK_ARGS ?=
 BENCH ?=
+YES ?=
 export PYTHON LOCK_ARGS
 
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
 
-.PHONY: help env clients workshop kernel instance instance-status instance-delete lessons test test-images bench notebooks lint format lock clean
+.PHONY: help env clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +48,9 @@ test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
 	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-aws: env ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
+	@$(VENV_PYTHON) -m tests.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
 
 test-images: env ## run the entry points on the versions of SageMaker's images; 14 GB in build/images/
 	@$(VENV_PYTHON) -m tests.image_environments
