@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import botocore.session
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import sklearn.metrics
 import xgboost as xgb
@@ -32,6 +34,7 @@ from tests.stub_jobs import (
     REPOSITORY,
     Account,
     channel,
+    eventually,
     needs_namespaces,
     unique,
 )
@@ -501,14 +504,19 @@ def test_pipe_mode_is_refused(host, rows):
 
 def test_a_header_and_text_are_read_as_by_the_image_and_told_once(host, capsys):
     header = "id,kind,value\n"
-    host.add("train", {"a.csv": header + "7,red,1\n9,4blue,2\n", "b.csv": header + "1,x,2\n"})
+    host.add("train", {"a.csv": header + "7,red,1\n9,4blue,2\n", "b.csv": header + "1,x,0\n"})
     matrix = load(host)
     assert matrix.get_label().tolist() == [0, 7, 9, 0, 1]
-    assert matrix.get_data().toarray().tolist() == [[0, 0], [0, 1], [4, 2], [0, 0], [0, 2]]
+    stored = matrix.get_data().tocoo()  # what is missing is not stored, but a 0 is
+    values = {
+        (row, column): value
+        for row, column, value in zip(stored.row, stored.col, stored.data, strict=True)
+    }
+    assert values == {(1, 1): 1, (2, 0): 4, (2, 1): 2, (4, 1): 0}
     assert capsys.readouterr().out == (
         "stub AWS: the first line of a.csv looks like a header (id, kind, value, …); the image "
-        "trains on it as a row of data; text such as 'red' counts as 0 or as the number it begins "
-        "with; the label is the first column (id). So did this job.\n"
+        "trains on it as a row of data; text such as 'red' counts as the number it begins with, "
+        "else as missing (as a label: as 0); the label is the first column (id). So did this job.\n"
     )
 
 
@@ -895,14 +903,14 @@ class Jobs:
     def __init__(self, account: Account) -> None:
         self.account = account
 
-    def start(self, hyperparameters, files, *, hosts=1, **changes):
-        """Ask for a job on these files (channel -> name -> content), sharded between hosts."""
+    def start(self, hyperparameters, files, *, hosts=1, distribution="ShardedByS3Key", **changes):
+        """Ask for a job on these files (channel -> name -> content)."""
         prefix = unique("builtin")
         described = []
         for name, contents in files.items():
             for file, content in contents.items():
                 self.account.put(f"{prefix}/{name}/{file}", content)
-            entry = channel(name, f"s3://{BUCKET}/{prefix}/{name}/", "ShardedByS3Key")
+            entry = channel(name, f"s3://{BUCKET}/{prefix}/{name}/", distribution)
             described.append(entry | {"ContentType": "text/csv"})
         return self.account.start(
             files={},
@@ -1019,6 +1027,85 @@ def test_of_two_hosts_and_one_file_one_trains_and_the_other_says_why_not(jobs, r
     assert "Host algo-2 does not have training data. Will broadcast to cluster" in idle
     assert "Host algo-2 not being used for distributed training." in idle
     assert np.array_equal(predict(jobs.model(name, tmp_path), rows), bare(rows))
+
+
+@needs_namespaces
+def test_a_replicated_channel_is_trained_on_by_every_host_as_a_whole(jobs, rows, tmp_path):
+    """As in the image: nothing shares the rows out, so two hosts train on each row twice."""
+    name = jobs.start(
+        BINARY, {"train": {"a.csv": as_csv(rows)}}, hosts=2, distribution="FullyReplicated"
+    )
+    assert jobs.account.wait(name)["TrainingJobStatus"] == "Completed"
+    for host in ("algo-1", "algo-2"):
+        assert "Train matrix has 300 rows and 4 columns" in "\n".join(jobs.account.log(name, host))
+    predictions = predict(jobs.model(name, tmp_path), rows)
+    twice = bare(np.vstack([rows, rows]))[: len(rows)]
+    assert predictions == pytest.approx(twice, abs=1e-5)
+    assert not np.allclose(predictions, bare(rows), atol=1e-3)
+
+
+@needs_namespaces
+def test_hosts_with_data_train_together_without_the_first_host(jobs, rows, tmp_path):
+    """The second group has its tracker on the first host that has data; and all stop early."""
+    files = {"a.csv": "", "b.csv": as_csv(rows[:100]), "c.csv": as_csv(rows[100:])}
+    given = {"num_round": "200", "early_stopping_rounds": "3", "eval_metric": "logloss"}
+    validation = dict.fromkeys(files, as_csv(rows[::4]))  # a third of what is replicated
+    name = jobs.start(BINARY | given, {"train": files, "validation": validation}, hosts=3)
+    assert jobs.account.wait(name)["TrainingJobStatus"] == "Completed"
+    logs = ["\n".join(jobs.account.log(name, f"algo-{number}")) for number in (1, 2, 3)]
+    assert "Host algo-1 not being used for distributed training." in logs[0]
+    assert "Train matrix has 100 rows and 4 columns" in logs[1]
+    assert "Train matrix has 200 rows and 4 columns" in logs[2]
+    rounds = [len(re.findall(r"^\[\d+\]#011train-logloss", log, re.MULTILINE)) for log in logs]
+    assert rounds[0] == rounds[2] == 0
+    assert 3 < rounds[1] < 200
+    model = jobs.model(name, tmp_path)
+    best = xgb.Booster(model_file=model).num_boosted_rounds()
+    assert best == rounds[1] - 3  # the best one's, as the master saves it
+    assert predict(model, rows) == pytest.approx(bare(rows, best), abs=1e-4)
+
+
+@needs_namespaces
+def test_where_no_host_has_data_all_end_well_and_there_is_no_model(jobs):
+    name = jobs.start(BINARY, {"train": {"a.csv": "", "b.csv": ""}}, hosts=2)
+    described = jobs.account.wait(name)
+    assert described["TrainingJobStatus"] == "Completed"
+    assert "ModelArtifacts" not in described
+    for host in ("algo-1", "algo-2"):
+        log = "\n".join(jobs.account.log(name, host))
+        assert f"Host {host} not being used for distributed training." in log
+        assert "no host has data: as in the image, all end well and there is no model." in log
+
+
+@needs_namespaces
+def test_a_host_that_dies_ends_the_job(jobs, rows):
+    files = {"a.csv": as_csv(rows[:150]), "b.csv": as_csv(rows[150:])}
+    given = BINARY | {"num_round": "1000000"}
+    names = {host: jobs.start(given, {"train": files}, hosts=2) for host in ("algo-1", "algo-2")}
+    for host, name in names.items():
+        eventually("a round", lambda of=name: any("[100]" in row for row in jobs.account.log(of)))
+        container(name, host).kill()
+        start = time.monotonic()
+        described = jobs.account.wait(name)
+        assert time.monotonic() - start < 15
+        assert described["TrainingJobStatus"] == "Failed"
+        assert described["FailureReason"] == "AlgorithmError: Exit Code: 137"
+
+
+def container(name, host):
+    """The process of a host's container."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TRAINING_JOB_NAME") != name:
+                continue
+            resources = Path(f"/proc/{process.pid}/root/opt/ml/input/config/resourceconfig.json")
+            if "toolkit" in process.cmdline() and (
+                json.loads(resources.read_text())["current_host"] == host
+            ):
+                return process
+        except (psutil.Error, OSError):
+            continue  # it ended meanwhile, or is no host's
+    return None
 
 
 # What a person writes with SDK 2, in a process that knows the stub only by its environment.

@@ -7,7 +7,8 @@ script's errors are captured into the failure reason, and nothing is distributed
 
 import os
 
-from sagemaker_training import entry_point, environment, runner
+from sagemaker_training import environment, runner
+from script_mode import run_script
 
 MASTER_PORT = "7777"
 
@@ -17,14 +18,7 @@ def main() -> None:
     env = environment.Environment()
     os.environ["MASTER_ADDR"] = env.hosts[0]
     os.environ["MASTER_PORT"] = MASTER_PORT
-    entry_point.run(
-        uri=env.module_dir,
-        user_entry_point=env.user_entry_point,
-        args=env.to_cmd_args(),
-        env_vars=env.to_env_vars(),
-        capture_error=True,
-        runner_type=launcher(env),
-    )
+    run_script(env, launcher(env), capture_error=True)
 
 
 def launcher(env: environment.Environment) -> runner.RunnerType:

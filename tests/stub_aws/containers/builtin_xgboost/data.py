@@ -1,7 +1,8 @@
 """From the files of a channel to a DMatrix, by the very loaders that the image uses.
 
 CSV and libsvm are read by XGBoost's own text loader. It takes a header for a row, and text for the
-number that it begins with, or 0: such files train, without an error, as they do on SageMaker.
+number that it begins with; without one, for a missing value, or for the label 0. Such files train,
+without an error, as they do on SageMaker.
 """
 
 from __future__ import annotations
@@ -253,7 +254,10 @@ def warn_of_text(files: Sequence[Path], csv_weights: bool) -> None:
             texts = texts[1:]
         if any(texts):
             shown = ", ".join(repr(text) for text in texts[-1][:3])
-            sentence += f"; text such as {shown} counts as 0 or as the number it begins with"
+            sentence += (
+                f"; text such as {shown} counts as the number it begins with, else as missing "
+                "(as a label: as 0)"
+            )
         label = f"the label is the first column ({rows[0][0]})"
         weight = f", the weight the second ({rows[0][1]})" if csv_weights else ""
         say(f"{sentence}; {label}{weight}. So did this job.")
