@@ -245,11 +245,20 @@ def survived(y: np.ndarray, group: collective.Hosts) -> float:
 
     It is what XGBoost starts with if one does not say (since 2.0; before, 0.5). But several hosts
     estimate it one by one and take the mean, which differs in the last digit.
+
+    Raises titanic.DataError where a host has no row: it would grow a model of its own.
     """
     import numpy as np
 
-    counts = sum(group.gather(np.array([y.sum(), len(y)], dtype=np.int64)))
-    return float(np.clip(counts[0] / counts[1], 1e-6, 1 - 1e-6))
+    counts = np.array(group.gather(np.array([y.sum(), len(y)], dtype=np.int64)))
+    for host, rows in zip(group.names, counts[:, 1]):  # noqa: B905  Python 3.9 runs it
+        if not rows:
+            raise titanic.DataError(
+                f"{counts[:, 1].sum()} rows to train on are too few for {group.size} hosts: "
+                f"{host} has none; take fewer hosts"
+            )
+    survivors, everyone = counts.sum(axis=0)
+    return float(np.clip(survivors / everyone, 1e-6, 1 - 1e-6))
 
 
 def joined(values: np.ndarray, group: collective.Hosts) -> np.ndarray:

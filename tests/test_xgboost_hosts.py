@@ -26,6 +26,7 @@ import pytest
 import train_xgboost
 from entry_point import UsageError
 from parts import Part
+from titanic import DataError
 
 from tests.entry_points import ROOT, SCRIPTS, TEST, TRAIN, Run
 from tests.stub_jobs import BUCKET, XGBOOST_IMAGE, Account, eventually, needs_namespaces, unique
@@ -123,6 +124,34 @@ def test_hosts_share_the_rows_of_a_replicated_channel(monkeypatch, size):
     monkeypatch.setenv("SM_INPUT_DATA_CONFIG", json.dumps(config))
     assert [len(share["train"].y) for share in map(mine, range(size))] == [10] * size
     assert sum(len(share["validation"].y) for share in map(mine, range(size))) == 3
+
+
+class Heard(collective.Hosts):
+    """A group whose other hosts have told these values."""
+
+    def __init__(self, *told: list[int]) -> None:
+        super().__init__([f"algo-{number + 1}" for number in range(len(told))], 0)
+        self._told = told
+
+    def gather(self, values):
+        return [values, *(np.array(one, dtype=values.dtype) for one in self._told[1:])]
+
+
+def test_hosts_start_from_the_share_of_survivors_among_all_rows():
+    y = np.array([1, 0, 0], dtype=np.int8)
+    assert train_xgboost.survived(y, Heard([1, 3])) == pytest.approx(1 / 3)
+    assert train_xgboost.survived(y, Heard([1, 3], [4, 4], [0, 1])) == pytest.approx(5 / 8)
+    assert train_xgboost.survived(y, Heard([1, 3], [297, 297])) == pytest.approx(298 / 300)
+    assert 0 < train_xgboost.survived(y[1:], Heard([0, 2], [0, 2])) < 1e-5  # XGBoost refuses 0
+
+
+def test_a_host_without_a_row_is_refused():
+    y = np.array([1, 0], dtype=np.int8)
+    with pytest.raises(DataError) as refused:
+        train_xgboost.survived(y, Heard([1, 2], [0, 0], [1, 1]))
+    assert str(refused.value) == (
+        "3 rows to train on are too few for 3 hosts: algo-2 has none; take fewer hosts"
+    )
 
 
 # --- XGBoost's own group --------------------------------------------------------------------------
