@@ -28,10 +28,10 @@ A job of several hosts trains one model on the rows of all, by adding up over th
 ``collective.py``); its first host alone saves. Of a channel that is FullyReplicated each host takes
 its share of the rows, of one that is ShardedByS3Key the files that it has been given; a host that
 has been given none says so and is left out. The model is that of one host, to the byte, with two
-exceptions. With ``--subsample`` below 1 each host draws from its own rows. And where a feature has
-more than ``--max_bin`` different values, its bins are made from summaries of each host's values,
-and so may lie a little elsewhere. Each host prints the checksum of the model that it holds: it must
-be the same on all.
+exceptions. With ``--subsample`` below 1 each host draws from its own rows. And of a feature with
+thousands of different values XGBoost merges summaries of each host's, so that its bins may lie a
+little elsewhere (with 19,667 fares: a validation loss of 0.3469 for 0.3465). Each host prints the
+checksum of the model that it holds: it must be the same on all.
 
 With ``--external_memory true`` features and bins stay in files of a temporary folder, and are read
 from there in every round; in memory is then little more than what XGBoost adds up for every row.

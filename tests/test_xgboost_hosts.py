@@ -198,9 +198,9 @@ class Jobs:
         scripts = (ROOT / "scripts").glob("*.py")
         self._source = {file.name: file.read_bytes() for file in scripts}
 
-    def put(self, *cuts: int, file: Path = TRAIN) -> str:
+    def put(self, *cuts: int, file: Path = TRAIN, rows: str | None = None) -> str:
         """The list's rows in several files, the first with ``cuts[0]`` rows, and so on."""
-        header, *rows = file.read_text(encoding="utf-8").splitlines()
+        header, *rows = (rows or file.read_text(encoding="utf-8")).splitlines()
         prefix = unique("rows")
         edges = [0, *np.cumsum(cuts).tolist(), len(rows)]
         for number, (start, end) in enumerate(itertools.pairwise(edges)):
@@ -232,6 +232,14 @@ class Jobs:
         return int(train.replace(",", "")), int(validation.replace(",", "")), checksum
 
 
+def many_fares() -> str:
+    """Ten times as many passengers, hardly two of whom have paid the same."""
+    frame = pd.concat([pd.read_csv(TRAIN)] * 10)
+    frame["Fare"] *= np.random.default_rng(1).uniform(0.8, 1.2, len(frame))
+    assert frame["Fare"].nunique() > 6000
+    return frame.to_csv(index=False)
+
+
 @pytest.fixture(scope="module")
 def jobs(stub_aws):
     return Jobs(Account(stub_aws.environment))
@@ -255,6 +263,7 @@ def trained(jobs):
         "more files": jobs.start(
             2, train=(jobs.put(100, 200, 50), SHARDED), validation=(tests, SHARDED)
         ),
+        "many fares": jobs.start(2, train=(jobs.put(3000, rows=many_fares()), SHARDED)),
         "a bad row": jobs.start(2, train=(bad, SHARDED)),
         "no data": jobs.start(2, train=(none + "/", SHARDED)),
     }
@@ -310,6 +319,21 @@ def test_several_hosts_make_the_model_of_one(jobs, trained, by_hand, case, hosts
     assert len({checksum for _, _, checksum in lines.values()}) == 1
     for host, rows in shares.items():
         assert lines[host][:2] == (rows["train"], rows["validation"])
+
+
+@needs_namespaces
+def test_of_many_values_the_hosts_make_a_model_as_good(jobs, trained, by_hand, tmp_path):
+    """XGBoost merges summaries of each host's values: the bins of one host are a little others."""
+    (tmp_path / "many.csv").write_text(many_fares())
+    model, told = artifact(jobs, trained["many fares"])
+    expected, alone = by_hand("--train", tmp_path / "many.csv")
+    assert model != expected  # else the test has too few values, and says nothing
+    assert told["rows"] == alone["rows"]
+    assert told["metrics"]["train"]["logloss"] < 0.3
+    for part, values in alone["metrics"].items():
+        assert told["metrics"][part] == pytest.approx(values, abs=0.02)
+    checksums = [jobs.line(trained["many fares"], host)[2] for host in ("algo-1", "algo-2")]
+    assert checksums[0] == checksums[1]
 
 
 @needs_namespaces
