@@ -82,7 +82,6 @@ def test_create_status_delete(
     assert about["NotebookInstanceStatus"] == "InService"
 
     clients("s3").put_object(Bucket=BUCKET, Key="data/train.csv", Body=b"x" * 2_000_000)
-    clients("s3").create_multipart_upload(Bucket=BUCKET, Key="never-finished")
     assert command("status") == 0
     said = capsys.readouterr().out
     assert "notebook instance sagemaker-workshop: InService" in said
@@ -157,6 +156,19 @@ def test_a_bucket_that_a_lesson_has_made_is_used_and_deleted(
     assert "Bucket" not in made
     assert command("delete", "--yes") == 0
     assert BUCKET not in [b["Name"] for b in clients("s3").list_buckets()["Buckets"]]
+
+
+def test_unfinished_uploads_go_too(
+    command: Callable[..., int], clients: Callable[[str], Any]
+) -> None:
+    """No listing of objects shows them, and they bill."""
+    s3 = clients("s3")
+    workshop.ensure_bucket(s3, BUCKET, "123456789012")
+    s3.create_multipart_upload(Bucket=BUCKET, Key="never-finished")
+    s3.put_object(Bucket=BUCKET, Key="whole")
+    instance._empty(instance.Place(boto3.Session()))
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
 
 # ---- what is not ours ----------------------------------------------------------------------------
@@ -299,17 +311,14 @@ def test_a_stack_that_fails_is_told_by_its_real_reason(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """AWS tells the newest event first, and later failures say only that they were cancelled."""
+    """AWS tells the newest event first, and of some failures only that they were cancelled."""
     monkeypatch.setattr(stacks, "EVERY_S", 0)
-    early = [event("CREATE_FAILED", reason), event("CREATE_IN_PROGRESS")]
-    late = [
-        event("DELETE_COMPLETE", name="sagemaker-workshop"),
-        event("CREATE_FAILED", "Resource creation cancelled", name="Bucket"),
-        *early,
-    ]
+    cancelled = event("CREATE_FAILED", "Resource creation cancelled", name="Bucket")
+    early = [event("CREATE_FAILED", reason), cancelled, event("CREATE_IN_PROGRESS")]
+    late = [event("DELETE_COMPLETE", name="sagemaker-workshop"), *early]
     place = place_with(
         ("describe_stacks", described("CREATE_IN_PROGRESS")),
-        ("describe_stack_events", {"StackEvents": early[1:]}),
+        ("describe_stack_events", {"StackEvents": early[2:]}),
         ("describe_stacks", described("DELETE_IN_PROGRESS")),
         ("describe_stack_events", {"StackEvents": early}),
         ("describe_stacks", described("DELETE_COMPLETE")),
@@ -322,8 +331,9 @@ def test_a_stack_that_fails_is_told_by_its_real_reason(
     assert remedy in str(told.value)
     assert "\n" not in str(told.value)
     shown = [line for line in capsys.readouterr().out.splitlines() if "_" in line]
-    assert len(shown) == 4  # each event once, the oldest first
-    assert "CREATE_IN_PROGRESS" in shown[0]
+    wanted = ["CREATE_IN_PROGRESS", "Bucket", "NotebookInstance", "DELETE_COMPLETE"]
+    assert len(shown) == len(wanted)  # each event once, the oldest first
+    assert all(word in line for word, line in zip(wanted, shown, strict=True)), shown
 
 
 def test_a_failed_deletion_says_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture(scope="module")
 def first(workshop: Workshop) -> Iterator[Machine]:
     """A machine that was just created: both scripts have run, and the build has ended."""
+    cut_off = workshop.clone.with_suffix(".unfinished")
+    cut_off.mkdir()
+    (cut_off / "half").touch()  # a clone that was cut off
     with workshop.machine() as machine:
         created = machine.run(
             ["bash", "-s"], text=script("OnCreate", RepositoryUrl=workshop.origin.as_uri())
