@@ -354,6 +354,7 @@ def _tell_why(store: dist.Store, here: Place, sentence: str) -> None:
     """Leave the others the reason, unless one did before; who keeps the table waits for them."""
     try:
         store.compare_set("why", "", f"{here.name()} ended: {sentence}")
+        store.set(f"heard/{here.rank}", "")
         deadline = time.monotonic() + CAUSE_S
         others = [f"heard/{rank}" for rank in range(here.size) if rank != here.rank]
         while here.rank == 0 and not store.check(others) and time.monotonic() < deadline:
@@ -434,6 +435,11 @@ def rank() -> int:
 def size() -> int:
     """How many processes train together; 1 without a group."""
     return _now.place.size if _now else 1
+
+
+def gather(values: np.ndarray) -> list[np.ndarray]:
+    """Every process's array, in the order of their ranks; of one dimension, and any length."""
+    return _now.everyone.gather(values) if _now else [values]
 
 
 def agree(stopped: bool, due: bool, rows: int) -> tuple[bool, bool, float]:

@@ -29,6 +29,7 @@ import torch
 import train_torch
 
 from tests.entry_points import SCRIPTS, TRAIN, Run, write
+from tests.hosts_by_hand import ByHand
 from tests.stub_jobs import BUCKET, PYTORCH, Account, channel, unique
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,6 @@ SOURCE = {file.name: file.read_bytes() for file in (ROOT / "scripts").glob("*.py
 SOURCE["probe.py"] = (ROOT / "tests/user_scripts/hosts/probe.py").read_bytes()
 WORDS = {"epochs": 3, "early_stopping_epochs": 0, "device": "cpu"}
 PLAIN = WORDS | {"dropout": 0}  # which neurons dropout leaves out differs from host to host
-PATIENCE = ("--early_stopping_epochs", 0, "--hosts_seconds", 50)
 SHARDS = (100, 50, 400, 162)  # rows of each object: three hosts get 262, 50 and 400 of them
 STEPS = 9  # of an epoch: 570 rows in batches of 64
 
@@ -388,53 +388,11 @@ def test_a_host_killed_in_the_middle_fails_the_job_within_seconds(killed, victim
     assert job.description["TrainingTimeInSeconds"] < 30
 
 
-class ByHand:
-    """Processes of train_torch.py without a job, as if each were a host; on the loopback device."""
-
-    def __init__(self, folder: Path, hosts: int = 2) -> None:
-        self.folder = folder
-        self.hosts = [f"algo-{number}" for number in range(1, hosts + 1)]
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port = server.getsockname()[1] - 1  # the hosts meet one above
-        self.running: list[subprocess.Popen] = []
-
-    def start(self, host: str, *words: object, **variables: str) -> subprocess.Popen:
-        run = Run(SCRIPTS["train_torch"], self.folder / str(len(self.running)), None)
-        environment = {
-            "SM_HOSTS": json.dumps(self.hosts),
-            "SM_CURRENT_HOST": host,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(self.port),
-            "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
-        }
-        process = subprocess.Popen(
-            [sys.executable, run.script.file, *run.words(*PATIENCE, *words)],
-            env=os.environ | environment | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.running.append(process)
-        return process
-
-    def ends(self, seconds: float = 60) -> list[tuple[int, str, str]]:
-        """Exit code, output and complaints of each."""
-        return [(*process.communicate(timeout=seconds), process.returncode)[::-1]
-                for process in self.running]  # fmt: skip
-
-
 @pytest.fixture
 def by_hand(tmp_path, no_job):
-    hand = ByHand(tmp_path / "hand")
+    hand = ByHand(train_torch, tmp_path / "hand")
     yield hand
-    for process in hand.running:
-        process.kill()
-        process.wait()
-
-
-def sentence(complaint: str) -> str:
-    """The last line, without the name of the script."""
-    return complaint.strip().splitlines()[-1].removeprefix("train_torch.py: ")
+    hand.close()
 
 
 def test_who_is_left_ends_by_itself_and_says_who_is_lost(by_hand):
@@ -449,9 +407,9 @@ def test_who_is_left_ends_by_itself_and_says_who_is_lost(by_hand):
     _, complaint = left.communicate(timeout=30)
     assert time.monotonic() - killed < 15
     assert left.returncode == 1
-    assert sentence(complaint) == (
-        "lost algo-1 in the middle of the training, and algo-2 cannot go on alone; the log of "
-        "algo-1 says why"
+    assert complaint.strip().splitlines()[-1] == (
+        "train_torch.py: lost algo-1 in the middle of the training, and algo-2 cannot go on alone; "
+        "the log of algo-1 says why"
     )
     assert "Traceback" not in complaint
 
@@ -464,7 +422,7 @@ def test_who_is_left_ends_by_itself_and_says_who_is_lost(by_hand):
     ],
 )
 def test_a_host_that_does_not_come_is_named(run, monkeypatch, host, said):
-    port = ByHand(run.folder).port
+    port = ByHand(train_torch, run.folder).port
     for name, value in (
         ("SM_HOSTS", '["algo-1", "algo-2"]'),
         ("SM_CURRENT_HOST", host),
@@ -479,10 +437,9 @@ def test_a_host_that_does_not_come_is_named(run, monkeypatch, host, said):
 def test_a_shard_without_an_object_ends_all_hosts_with_one_sentence(by_hand, tmp_path):
     config = json.dumps({"train": {"S3DistributionType": "ShardedByS3Key"}})
     (tmp_path / "empty").mkdir()
-    for host, train in zip(by_hand.hosts, (TRAIN, tmp_path / "empty"), strict=True):
-        by_hand.start(host, "--train", train, SM_INPUT_DATA_CONFIG=config)
-    for code, complaint, _ in by_hand.ends():
-        assert (code, sentence(complaint)) == (
+    hosts = [("algo-1", (), {}), ("algo-2", ("--train", tmp_path / "empty"), {})]
+    for end in by_hand.together(*hosts, SM_INPUT_DATA_CONFIG=config):
+        assert (end.code, end.sentence()) == (
             1,
             "the channel train has 1 object(s) for 2 hosts, and ShardedByS3Key gives whole "
             "objects: algo-2 got none; upload at least 2 objects, or use FullyReplicated",
@@ -491,12 +448,10 @@ def test_a_shard_without_an_object_ends_all_hosts_with_one_sentence(by_hand, tmp
 
 def test_what_is_wrong_on_one_host_is_said_on_all(by_hand, tmp_path):
     bad = write(tmp_path / "bad.csv", pd.read_csv(TRAIN).assign(Sex="boy"))
-    for host, train in zip(by_hand.hosts, (TRAIN, bad), strict=True):
-        by_hand.start(host, "--train", train)
-    (code, first, _), (other_code, second, _) = by_hand.ends()
-    assert (code, other_code) == (1, 1)
-    assert f"{bad}, row 1 (line 2), column Sex" in sentence(second)
-    assert sentence(first) == f"algo-2 ended: {sentence(second)}"
+    first, second = by_hand.together(("algo-1", (), {}), ("algo-2", ("--train", bad), {}))
+    assert (first.code, second.code) == (1, 1)
+    assert f"{bad}, row 1 (line 2), column Sex" in second.sentence()
+    assert first.sentence() == f"algo-2 ended: {second.sentence()}"
 
 
 # --- other ways to start --------------------------------------------------------------------------
@@ -505,37 +460,33 @@ def test_what_is_wrong_on_one_host_is_said_on_all(by_hand, tmp_path):
 def test_hosts_alone_are_two_models(by_hand, tmp_path):
     """The wrong way, for the lesson: each learns from its rows alone, and each writes a model."""
     rows = pd.read_csv(TRAIN)
+    hosts = []
     for host, part in zip(by_hand.hosts, (rows[:356], rows[356:]), strict=True):
         train = write(tmp_path / f"{host}.csv", part)
-        by_hand.start(host, "--train", train, "--hosts", "alone", "--epochs", 2)
-    ends = by_hand.ends()
-    assert [code for code, _, _ in ends] == [0, 0]
-    weights = [re.findall(r"epoch \d+, weights (\w{8})", said) for _, _, said in ends]
+        hosts.append((host, ("--train", train, "--hosts", "alone", "--epochs", 2), {}))
+    ends = by_hand.together(*hosts)
+    assert [end.code for end in ends] == [0, 0]
+    weights = [re.findall(r"epoch \d+, weights (\w{8})", end.said) for end in ends]
     assert len(weights[0]) == len(weights[1]) == 2
-    assert weights[0] != weights[1]
-    assert all("saved " in said and "model.pt" in said for _, _, said in ends)
-    assert all("2 hosts, but this script trains on each" in told for _, told, _ in ends)
+    assert not set(weights[0]) & set(weights[1])
+    assert all("saved " in end.said and "model.pt" in end.said for end in ends)
+    assert all("2 hosts, but this script trains on each" in end.complaint for end in ends)
 
 
 def test_torchrun_may_start_several_processes_of_a_host(by_hand, tmp_path):
     """Of a sharded channel a host's processes read the same rows, and share them."""
     rows = pd.read_csv(TRAIN)
     config = json.dumps({"train": {"S3DistributionType": "ShardedByS3Key"}})
+    hosts = []
     for rank in range(4):
         host = rank // 2
         train = write(tmp_path / f"{host}.csv", rows[:500] if host == 0 else rows[500:])
-        by_hand.start(
-            by_hand.hosts[host],
-            *("--train", train, "--epochs", 2),
-            RANK=str(rank),
-            WORLD_SIZE="4",
-            LOCAL_RANK=str(rank % 2),
-            LOCAL_WORLD_SIZE="2",
-            SM_INPUT_DATA_CONFIG=config,
-        )
-    ends = by_hand.ends()
-    assert [code for code, _, _ in ends] == [0] * 4, ends
-    weights = [re.findall(r"epoch \d+, weights (\w{8})", said) for _, _, said in ends]
+        places = {"RANK": rank, "WORLD_SIZE": 4, "LOCAL_RANK": rank % 2, "LOCAL_WORLD_SIZE": 2}
+        own = {name: str(value) for name, value in places.items()}
+        hosts.append((by_hand.hosts[host], ("--train", train, "--epochs", 2), own))
+    ends = by_hand.together(*hosts, SM_INPUT_DATA_CONFIG=config)
+    assert [end.code for end in ends] == [0] * 4, ends
+    weights = [re.findall(r"epoch \d+, weights (\w{8})", end.said) for end in ends]
     assert len(weights[0]) == 2
     assert weights == [weights[0]] * 4
     told = json.loads((by_hand.folder / "0" / "model" / "parameters.json").read_text())
