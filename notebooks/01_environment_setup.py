@@ -77,8 +77,12 @@ session = sagemaker.Session()
 print(workshop.home(session))
 
 # %% [markdown]
-# That sentence comes from the environment itself. Read it whenever you open a
-# notebook: it says where calls go and whether they end up on a bill.
+# That sentence comes from the environment itself, and so can be trusted. Read
+# it whenever you open a notebook: it says where you are, where calls go, and
+# whether they end up on a bill. If they do, three things of this workshop cost
+# money: jobs, by the second while they run (the head of each lesson says how
+# much); storage, by size and month; and a notebook instance, by the second
+# until you stop it.
 #
 # The *region* is the place where machines and data stand. A bucket and the
 # jobs that read it must be in the same one.
@@ -128,9 +132,10 @@ role = workshop.execution_role(session)
 role
 
 # %% [markdown]
-# The ARN of a role, in the same account as you. Two different rights are at
-# work when you start a job with it: *you* need `iam:PassRole` to lend this
-# role to SageMaker, and *the role* needs to let itself be lent.
+# The ARN of a role, in the same account as you. Lent to a job it is called the
+# job's *execution role*. Two different rights are at work when you start a job
+# with it: *you* need `iam:PassRole` to lend this role to SageMaker, and *the
+# role* needs to let itself be lent.
 
 # %%
 assert ":role/" in role

@@ -47,9 +47,9 @@ import titanic
 import train_xgboost
 
 # %% [markdown]
-# A script for SageMaker is an ordinary program: hyperparameters come in as
-# `--name value`, and so do the folders to read from and write to. We start it
-# as a terminal would, in a process of its own.
+# The script that a job starts is its *entry point*. It is an ordinary program:
+# hyperparameters come in as `--name value`, and so do the folders to read from
+# and write to. We start it as a terminal would, in a process of its own.
 
 # %%
 script = "../scripts/train_xgboost.py"

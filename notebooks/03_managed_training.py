@@ -50,7 +50,8 @@
 # 2. You ask for a job.
 # 3. SageMaker starts a machine and copies code and data onto it.
 # 4. The script runs, and what it prints becomes the log.
-# 5. What it left in `/opt/ml/model` goes to S3, and the machine is gone.
+# 5. What it left in `/opt/ml/model` goes to S3 as the job's *artifact*, and the
+#    machine is gone.
 # 6. You fetch the model.
 #
 # Notebook and instance never touch each other. All that passes between them

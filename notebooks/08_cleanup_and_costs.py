@@ -499,9 +499,9 @@ assert {done_name, forgotten_name} <= {job.name for job in ended}
 # this cell, and cannot saw off its own branch; nor has its role the right to.
 # *Stop* it in the console when you have finished for today: the machine's
 # price ends, the volume's does not. *Delete* it when you have finished for
-# good: that deletes the volume, with all your files on it. If it was made from
-# a CloudFormation stack, delete the stack; role and lifecycle configuration go
-# with it.
+# good: that deletes the volume, with all your files on it. If it was made with
+# `make instance`, then `make instance-delete`, from elsewhere, removes it with
+# its role and all that was made for it.
 
 # %%
 instances = cleanup.found(session).instances
