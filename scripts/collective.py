@@ -149,11 +149,14 @@ class _Tracker:
         # The order of the tasks, not that of their arrival, makes the ranks, so that a run adds up
         # in the same order each time.
         address = socket.gethostbyname(names[0])
-        self._tracker = RabitTracker(host_ip=address, n_workers=len(names), sortby="task")
+        told = {"host_ip": address, "n_workers": len(names), "sortby": "task"}
         if _is_new():
+            # How long it waits until all hosts are there, and at the end until all have left.
+            self._tracker = RabitTracker(timeout=PATIENCE_S, **told)
             self._tracker.start()
             self.found_at = [address, self._tracker.worker_args()["dmlc_tracker_port"]]
         else:
+            self._tracker = RabitTracker(**told)
             self._tracker.start(len(names))
             self.found_at = [address, self._tracker.port]
 

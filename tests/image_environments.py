@@ -2,9 +2,10 @@
 
 For each image, and each Python that it runs on or could, an environment of its own is made under
 build/images from the image's own pins (kept, so that the next run is quick). In it, the image's
-entry point trains and its artifact is opened; the other entry points must say in one sentence what
-is missing. Then the artifact is opened in the environment that runs this, the notebook's: it must
-predict the same, or, where the framework gives no such promise, be refused in one sentence.
+entry point trains and its artifact is opened; XGBoost's also on two hosts, which must make the same
+bytes; the other entry points must say in one sentence what is missing. Then the artifact is opened
+in the environment that runs this, the notebook's: it must predict the same, or, where the framework
+gives no such promise, be refused in one sentence.
 
 A Python that is not on this machine is left out with the reason; if nothing could run, that is a
 failure.
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,6 +191,8 @@ def check(image: Image, python: Path, folder: Path) -> tuple[str, str]:
         raise Failure(f"it learnt too little: {told}")
     if not same(told, json.loads(open_artifact(python, image, model))):
         raise Failure("opened where it was trained, the model predicts otherwise than it did there")
+    if image.script == "train_xgboost" and sys.platform == "linux":
+        train_on_hosts(python, model / "xgboost-model.ubj", folder)
     for other, package in ENTRY_POINTS.items():
         if importable(python, package):
             continue
@@ -204,6 +208,26 @@ def check(image: Image, python: Path, folder: Path) -> tuple[str, str]:
     if not same(told, json.loads(open_artifact(sys.executable, image, model))):
         raise Failure("opened in the notebook's environment, the model predicts otherwise")
     return quality, "opens, predicts the same"
+
+
+def train_on_hosts(python: Path, expected: Path, folder: Path) -> None:
+    """Train on two hosts, which are processes with addresses of their own, as on one before."""
+    names = ["127.0.0.2", "127.0.0.3"]  # on Linux, all of 127/8 is this machine
+    with ThreadPoolExecutor() as hosts:
+        running = [
+            hosts.submit(
+                run,
+                [python, SCRIPTS / "train_xgboost.py", "--validation", TEST, "--nthread", "1"],
+                SM_HOSTS=json.dumps(names),
+                SM_CURRENT_HOST=name,
+                SM_MODEL_DIR=str(folder / name),
+                SM_OUTPUT_DATA_DIR=str(folder / f"output-{name}"),
+            )
+            for name in names
+        ]
+        said = "".join(one.result() for one in running)
+    if (folder / names[0] / expected.name).read_bytes() != expected.read_bytes():
+        raise Failure(f"two hosts make another model than one:\n{said}")
 
 
 def importable(python: Path, package: str) -> bool:
