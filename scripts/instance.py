@@ -475,7 +475,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ClientError as error:
         print(refusal(error), file=sys.stderr)
     except BotoCoreError as error:
-        print(f"AWS could not be asked: {error} {_remedy(error)}".strip(), file=sys.stderr)
+        said = str(error).rstrip(".")
+        print(f"AWS could not be asked: {said}. {_remedy(error)}".strip(), file=sys.stderr)
     return 1
 
 

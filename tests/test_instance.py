@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -25,6 +27,7 @@ from tests.stub_aws.aws import StubAWS, create_role
 from tests.stub_jobs import make_client
 from tests.test_notebook_instance_template import ADMINISTRATOR
 
+ROOT = Path(__file__).resolve().parents[1]
 REGION = "eu-central-1"  # another than the other tests'
 BUCKET = f"sagemaker-workshop-123456789012-{REGION}"
 URL = "https://example.org/somebody/workshop.git"
@@ -109,6 +112,29 @@ def test_twice_is_safe(command: Callable[..., int], capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("Nothing of it is in")
     assert command("status") == 0
     assert "Nothing of it bills." in capsys.readouterr().out
+
+
+def test_make_runs_it(account: dict[str, str]) -> None:
+    """The three commands as a person types them, in processes of their own."""
+
+    def make(target: str, arguments: str = "") -> str:
+        settings = {"INSTANCE_ARGS": arguments, "AWS_DEFAULT_REGION": "us-east-2"}
+        surroundings = {k: v for k, v in account.items() if not k.startswith("MAKE")}
+        done = subprocess.run(
+            ["make", "--no-print-directory", target],
+            cwd=ROOT,
+            env=surroundings | settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "Ready: https://us-east-2" in make("instance", f"--yes --repository {URL}")
+    assert "notebook instance sagemaker-workshop: InService" in make("instance-status")
+    assert make("instance-delete", "--yes").endswith("nothing of it bills any more.\n")
 
 
 def test_without_a_yes_nothing_happens(

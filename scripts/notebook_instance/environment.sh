@@ -40,7 +40,8 @@ make_environment() {
     for compiler in "$PYTHON_FOLDER"/bin/*-conda-linux-gnu-cc; do
         if [ -x "$compiler" ]; then export CC=$compiler; fi
     done
-    # What pip unpacks may be larger than the system's own disk.
+    # What pip unpacks may be larger than the system's own disk; a build that was cut off leaves some.
+    rm -rf "$STATE/tmp"
     mkdir -p "$STATE/tmp"
     TMPDIR=$STATE/tmp PIP_NO_CACHE_DIR=1 timeout 5400 .ci/make_venv
 }
