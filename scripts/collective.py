@@ -47,10 +47,10 @@ _LONGEST_LINE = 65_536
 
 
 class Hosts(Group):
-    """The hosts that train together, in the order of their names.
+    """The hosts that train together.
 
     Attributes:
-        names: The hosts' names; ``names[rank]`` is this one.
+        names: The hosts' names in the order of their ranks; ``names[rank]`` is this one.
     """
 
     def __init__(self, names: Sequence[str], rank: int) -> None:
@@ -89,9 +89,10 @@ def _sum(values: np.ndarray) -> np.ndarray:
 def group(names: Sequence[str], here: str) -> Iterator[Hosts]:
     """Be one of these hosts while in the context; all of them must enter it, and leave it.
 
+    On all hosts the names are in the same order, as ``entry_point.hosts`` gives them.
+
     Raises UsageError if they do not find each other, or one of them is gone before the end.
     """
-    names = sorted(names)
     together = Hosts(names, names.index(here))
     if together.size == 1:
         yield together
@@ -192,14 +193,13 @@ def _arguments(found: Sequence[Any], rank: int) -> dict[str, Any]:
 def meet(
     names: Sequence[str], here: str, word: Any, port: int = FIRST_PORT, patience: float = PATIENCE_S
 ) -> list[Any]:
-    """Tell the other hosts one word, and hear theirs: a list in the order of the sorted names.
+    """Tell the other hosts one word, and hear theirs: a list in the order of the names.
 
     A word is anything that JSON knows. The first host listens, the others come to it. All must
-    call it; it waits ``patience`` seconds for them.
+    call it, with the names in the same order; it waits ``patience`` seconds for them.
 
     Raises UsageError if the port is taken, a host does not come, or the first host has gone.
     """
-    names = sorted(names)
     deadline = time.monotonic() + patience
     if len(names) == 1:
         return [word]

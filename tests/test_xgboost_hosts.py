@@ -42,23 +42,38 @@ def port():
         return free.getsockname()[1]
 
 
+def listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def test_all_hear_all_in_the_order_of_the_names(port):
     heard = {}
 
     def meet(here):
-        names = [*OTHERS, FIRST]
+        names = [FIRST, *OTHERS]
         heard[here] = collective.meet(names, here, {"from": here}, port, patience=10)
 
-    hosts = [threading.Thread(target=meet, args=(name,)) for name in (*OTHERS[::-1], FIRST)]
-    for host in hosts:
-        host.start()
-        time.sleep(0.1)
-    with socket.create_connection(
-        (FIRST, port)
-    ) as stranger:  # the first host waits for nobody else
-        stranger.close()
-    for host in hosts:
-        host.join()
+    def start(here):
+        threads.append(threading.Thread(target=meet, args=(here,)))
+        threads[-1].start()
+
+    def stranger(says):
+        with socket.create_connection((FIRST, port)) as caller:
+            caller.sendall(says)
+
+    threads = []
+    start("algo-3")  # who comes before there is anybody to come to
+    start(FIRST)
+    eventually("the first host", lambda: listens(FIRST, port))
+    for says in (b"", b"GET / HTTP/1.0\r\n\r\n", b"5\n", b'["algo-9", 1]\n', b"[[], 1]\n"):
+        stranger(says)  # for whom the first host does not wait
+    start("algo-2")
+    for thread in threads:
+        thread.join()
     everyone = [{"from": name} for name in (FIRST, *OTHERS)]
     assert heard == {FIRST: everyone, OTHERS[0]: everyone, OTHERS[1]: everyone}
 
