@@ -21,6 +21,7 @@ from tests.entry_points import ROOT, TRAIN
 FORK = """
 import importlib, json, os, sys, traceback
 import pandas, torch, torch.distributed.fsdp, torch.distributed.pipelining
+sys.path.insert(0, sys.argv[3])
 script = importlib.import_module(sys.argv[1])
 hosts = []
 for words, variables, folder in json.loads(sys.argv[2]):
@@ -112,7 +113,10 @@ class ByHand:
             for number, (host, words, own) in enumerate(hosts)
         ]
         done = subprocess.run(
-            [sys.executable, "-c", FORK, self.module.__name__, json.dumps(given)],
+            [
+                *(sys.executable, "-c", FORK, self.module.__name__, json.dumps(given)),
+                str(Path(self.module.__file__).parent),
+            ],
             cwd=SCRIPTS,
             env=os.environ | {"PYTHONPATH": SCRIPTS},
             capture_output=True,

@@ -6,6 +6,7 @@ The jobs are real ones on the stub AWS, two or three hosts each.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import exercise_all_reduce
 import hosts_diff
 import network
 import numpy as np
@@ -471,6 +473,45 @@ def test_hosts_alone_are_two_models(by_hand, tmp_path):
     assert not set(weights[0]) & set(weights[1])
     assert all("saved " in end.said and "model.pt" in end.said for end in ends)
     assert all("2 hosts, but this script trains on each" in end.complaint for end in ends)
+
+
+def test_unequal_shards_weigh_as_many_as_they_are(by_hand, run, tmp_path):
+    """With all rows in one batch the order is nothing: each step must be that of one host."""
+    rows, words = pd.read_csv(TRAIN), PLAIN | {"batch_size": 1000, "epochs": 4}
+    config = json.dumps({"train": {"S3DistributionType": "ShardedByS3Key"}})
+    hosts = []
+    for host, part in zip(by_hand.hosts, (rows[:600], rows[600:]), strict=True):
+        train = write(tmp_path / f"{host}.csv", part)
+        given = (f"--{name}={value}" for name, value in words.items())
+        hosts.append((host, ("--train", train, *given), {}))
+    ends = by_hand.together(*hosts, SM_INPUT_DATA_CONFIG=config)
+    assert [end.code for end in ends] == [0, 0], ends
+    found = pd.read_csv(by_hand.folder / "0" / "output" / "history.csv")
+    expected = on_one_host(run, words).table()
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=2e-6)
+
+
+def test_the_exercise_has_its_bug_and_the_cure_cures_it(tmp_path, no_job, monkeypatch):
+    """Of the layer whose gradients are not averaged the weights differ, and of no other."""
+    text = (ROOT / "scripts" / "exercise_all_reduce.py").read_text()
+    assert text.count("layers[:-1]") == 1
+    (tmp_path / "cured.py").write_text(text.replace("layers[:-1]", "layers"))
+    for name, different in (("exercise_all_reduce", [3]), ("cured", [])):
+        monkeypatch.syspath_prepend(tmp_path)
+        hand = ByHand(importlib.import_module(name), tmp_path / name)
+        ends = hand.together(*((host, (), {}) for host in hand.hosts))
+        assert [end.code for end in ends] == [0, 0], ends
+        line = re.compile(r"algo-\d: epoch \d, layer 1 (\w{8}), layer 2 (\w{8}), layer 3 (\w{8})")
+        first, second = (line.findall(end.said) for end in ends)
+        assert len(first) == len(second) == 3
+        for one, other in zip(first, second, strict=True):
+            layers = enumerate(zip(one, other, strict=True), 1)
+            assert [place for place, (a, b) in layers if a != b] == different
+
+
+def test_the_exercise_runs_on_one_host_too(no_job, capsys):
+    assert exercise_all_reduce.main(["--epochs", "1"]) == 0
+    assert "localhost: epoch 1, layer 1 " in capsys.readouterr().out
 
 
 def test_torchrun_may_start_several_processes_of_a_host(by_hand, tmp_path):
