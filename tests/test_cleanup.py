@@ -318,6 +318,35 @@ def test_an_unknown_price_is_missing_and_not_nothing():
     assert table["jobs"].tolist() == [2, 1]
 
 
+def test_the_table_has_a_price_for_each_thing_that_bills():
+    stopped = cleanup.Instance("a", "ml.t3.medium", "Stopped", 0.05)
+    up = cleanup.Instance("b", "ml.t3.medium", "InService", 0.05)
+    found = cleanup.Found(
+        jobs=(job("03"), job("03", TrainingJobStatus="InProgress")),
+        bucket="bucket",
+        other_bucket=None,
+        objects=7,
+        size=3 * costs.GB,
+        uploads=2,
+        upload_size=5 * costs.GB,
+        streams=0,
+        instances=(stopped, up),
+    )
+    table = found.table()
+    assert table["count"].tolist() == [1, 1, 7, 2, 1, 0, 2]
+    gigabyte, hourly = costs.S3_STANDARD.usd, costs.price("ml.m5.large").usd
+    expected = [2 * hourly, 0, 3 * gigabyte, 5 * gigabyte, 0, 0, 0.05]
+    assert table["usd"].tolist() == pytest.approx(expected)
+    assert table["per"].tolist() == ["hour", "", "month", "month", "", "month", "hour"]
+
+
+def test_the_table_has_no_sum_where_a_price_is_unknown():
+    unknown = {"ResourceConfig": {"InstanceType": "ml.unknown.large", "InstanceCount": 1}}
+    running = job("03", TrainingJobStatus="Stopping", **unknown)
+    found = cleanup.Found((running, job("03")), None, None, 0, 0, 0, 0, 4, ())
+    assert found.table()["usd"].isna().tolist() == [True] + 4 * [False] + [True, False]
+
+
 # --- the command line -----------------------------------------------------------------------------
 
 
