@@ -30,7 +30,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import entry_point
@@ -248,8 +247,8 @@ def _meet(here: Place, patience: float) -> dist.Store:
 
 
 def _await_all(store: dist.Store, here: Place, deadline: float, patience: float) -> None:
-    store.set(f"came/{here.rank}", here.name())
-    while missing := [rank for rank in range(here.size) if not store.check([f"came/{rank}"])]:
+    _mark(store, f"came/{here.rank}")
+    while missing := [rank for rank in range(here.size) if not _marked(store, f"came/{rank}")]:
         if time.monotonic() > deadline:
             names = ", ".join(here.name(rank) for rank in missing)
             address, port = here.address
@@ -258,6 +257,15 @@ def _await_all(store: dist.Store, here: Place, deadline: float, patience: float)
                 f"{here.size} hosts of this job meet; its log says why"
             )
         time.sleep(POLL_S)
+
+
+def _mark(store: dist.Store, name: str) -> None:
+    store.add(name, 1)
+
+
+def _marked(store: dist.Store, *names: str) -> bool:
+    """Whether all these are marked. Adding nothing is how every version looks without waiting."""
+    return all(store.add(name, 0) > 0 for name in names)
 
 
 def _await_listener(address: str, port: int, deadline: float, patience: float) -> None:
@@ -353,14 +361,21 @@ def _is_of_the_network(error: RuntimeError) -> bool:
 def _tell_why(store: dist.Store, here: Place, sentence: str) -> None:
     """Leave the others the reason, unless one did before; who keeps the table waits for them."""
     try:
-        store.compare_set("why", "", f"{here.name()} ended: {sentence}")
-        store.set(f"heard/{here.rank}", "")
-        deadline = time.monotonic() + CAUSE_S
-        others = [f"heard/{rank}" for rank in range(here.size) if rank != here.rank]
-        while here.rank == 0 and not store.check(others) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+        if store.add("tellers", 1) == 1:
+            store.set("why", f"{here.name()} ended: {sentence}")
+            _mark(store, "told")
+        _hear(store, here)
     except RuntimeError as error:
         print(f"{here.name()}: the others could not be told: {_first_line(error)}", file=sys.stderr)
+
+
+def _hear(store: dist.Store, here: Place) -> None:
+    """Say that we need the table no more; its keeper waits a little until nobody does."""
+    _mark(store, f"heard/{here.rank}")
+    everyone = [f"heard/{rank}" for rank in range(here.size)]
+    deadline = time.monotonic() + CAUSE_S
+    while here.rank == 0 and not _marked(store, *everyone) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 def _lost(error: RuntimeError, store: dist.Store, here: Place) -> Lost:
@@ -375,13 +390,13 @@ def _lost(error: RuntimeError, store: dist.Store, here: Place) -> Lost:
     try:
         # PyTorch would fill the log if the keeper of the table is the one that has gone
         socket.create_connection(here.address, timeout=CAUSE_S).close()
-        while not store.check(["why"]) and time.monotonic() < deadline:
+        while not _marked(store, "told") and time.monotonic() < deadline:
             time.sleep(POLL_S)
-        if store.check(["why"]):
+        if _marked(store, "told"):
             told = store.get("why").decode()
+            _hear(store, here)
         elif here.size > 2:
             _tell_why(store, here, told)
-        store.set(f"heard/{here.rank}", "")
     except (OSError, RuntimeError):
         time.sleep(max(0.0, deadline - time.monotonic()))
     return Lost(told)
@@ -408,11 +423,7 @@ def _leave(here: Place, store: dist.Store) -> None:
     import torch.distributed as dist
 
     dist.barrier()
-    store.set(f"heard/{here.rank}", "")
-    deadline = time.monotonic() + CAUSE_S
-    everyone = [f"heard/{rank}" for rank in range(here.size)]
-    while here.rank == 0 and not store.check(everyone) and time.monotonic() < deadline:
-        time.sleep(POLL_S)
+    _hear(store, here)
 
 
 def _forget() -> None:
@@ -518,7 +529,7 @@ def share(
     if _is_spread(rows):
         steps = -(-rows.total // batch)
         edges = [len(order) * step // steps for step in range(steps + 1)]
-        return order, [end - start for start, end in pairwise(edges)]
+        return order, [edges[step + 1] - edges[step] for step in range(steps)]
 
     def portion(count: int) -> slice:
         return slice(count * here.rank // here.size, count * (here.rank + 1) // here.size)

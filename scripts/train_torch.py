@@ -141,10 +141,9 @@ def train(args: argparse.Namespace) -> None:
     else:
         folders = ("model_dir", "output_data_dir", "checkpoint_dir")
         entry_point.make_folders(**{name: getattr(args, name) for name in folders})
-    with (
-        StopSignal() as stop,
-        process_group.joined(args) as group,  # hosts
-    ):
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopSignal())
+        group = stack.enter_context(process_group.joined(args))  # hosts
         parts = load(
             args,
             features,
