@@ -70,7 +70,8 @@ def room(the_room):
     yield made
     client = made.boto.client("sagemaker")
     for summary in client.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]:
-        client.stop_training_job(TrainingJobName=summary["TrainingJobName"])
+        with contextlib.suppress(client.exceptions.ClientError):  # it has ended meanwhile
+            client.stop_training_job(TrainingJobName=summary["TrainingJobName"])
         made.account.wait(summary["TrainingJobName"])
     for stream in made.streams():
         made.logs.delete_log_stream(logGroupName=LOG_GROUP, logStreamName=stream)
