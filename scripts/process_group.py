@@ -406,7 +406,7 @@ def _gone(error: RuntimeError, here: Place) -> str:
     """Which host an error speaks of, by the address in it."""
     if here.size == 2:
         return here.name(1 - here.rank)
-    found = re.search(r"peer \[?([0-9a-fA-F.:]+?)\]?(?::\d+)?[.\s\]]", str(error))
+    found = re.search(r"\[([0-9a-fA-F:]*(?:[0-9]+\.){3}[0-9]+|[0-9a-fA-F:]+)\]:[0-9]+", str(error))
     for name in here.hosts if found else ():
         with contextlib.suppress(OSError):
             if socket.gethostbyname(name) == found[1].replace("::ffff:", ""):
@@ -420,9 +420,10 @@ def _first_line(error: Exception) -> str:
 
 def _leave(here: Place, store: dist.Store) -> None:
     """Wait for the others, or the first would take its table with it while they still write."""
+    import torch
     import torch.distributed as dist
 
-    dist.barrier()
+    dist.all_reduce(torch.zeros(1))
     _hear(store, here)
 
 

@@ -417,6 +417,31 @@ def test_who_is_left_ends_by_itself_and_says_who_is_lost(by_hand):
 
 
 @pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("[/__w/gloo/pair.cc:553] Connection closed by peer [127.9.8.4]:21184. This is", "algo-3"),
+        ("[/__w/pair.cc:537] Read error [127.9.8.3]:400: Connection reset by peer", "algo-2"),
+        ("[/__w/pair.cc:553] Connection closed by peer [::ffff:127.9.8.4]:2", "algo-3"),
+        ("[/__w/pair.cc:553] Connection closed by peer [127.9.8.77]:2118", "another host"),
+        ("[../unbound_buffer.cc:81] Timed out waiting 600000ms for recv", "another host"),
+    ],
+)
+def test_a_lost_host_is_known_by_its_address(monkeypatch, text, host):
+    addresses = {"algo-1": "127.9.8.2", "algo-2": "127.9.8.3", "algo-3": "127.9.8.4"}
+    monkeypatch.setattr(socket, "gethostbyname", addresses.__getitem__)
+    here = process_group.Place(0, 3, 0, 1, list(addresses), 0, ("algo-1", 1))
+    assert process_group._gone(RuntimeError(text), here) == host
+    two = here._replace(size=2, hosts=["algo-1", "algo-2"])
+    assert process_group._gone(RuntimeError(text), two) == "algo-2"
+
+
+def test_a_fault_of_the_script_is_no_lost_host():
+    assert not process_group._is_of_the_network(RuntimeError("mat1 and mat2 cannot be multiplied"))
+    assert process_group._is_of_the_network(RuntimeError("[gloo/pair.cc:1] Timed out"))
+    assert process_group._is_of_the_network(torch.distributed.DistNetworkError("gone"))
+
+
+@pytest.mark.parametrize(
     ("host", "said"),
     [
         ("algo-1", "algo-2 did not come within 1 seconds to 127.0.0.1:{port}, where the 2 hosts"),
