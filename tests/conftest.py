@@ -23,6 +23,8 @@ TOGETHER = (
     "test_stub_shapes.py",
     "test_notebook_instance_scripts.py",
     "test_xgboost_hosts.py",
+    "test_cleanup.py",
+    "test_policy.py",
 )
 
 
