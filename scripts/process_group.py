@@ -158,6 +158,7 @@ class _State:
 
 
 _now: _State | None = None
+_formed = False  # whether this process has ever been in a group
 
 
 @contextlib.contextmanager
@@ -285,7 +286,7 @@ def _await_listener(address: str, port: int, deadline: float, patience: float) -
 
 def _init(here: Place, store: dist.Store, args: argparse.Namespace) -> Group:
     """Form PyTorch's group, check that every host has data; returns the group of hosts."""
-    global _now
+    global _now, _formed
     import numpy as np
     import torch
     import torch.distributed as dist
@@ -295,6 +296,7 @@ def _init(here: Place, store: dist.Store, args: argparse.Namespace) -> Group:
         torch.cuda.set_device(here.local_rank)  # from here on "cuda" is this one
     elif args.device == "auto":
         args.device = "cpu"  # gloo sums in no other memory
+    _formed = True
     dist.init_process_group(
         # what lies in CPU memory, such as a signal to stop, goes by gloo in either case
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
@@ -434,6 +436,19 @@ def _forget() -> None:
     _now = None
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def leave(code: int) -> None:
+    """End the process with this exit code, if it has been in a group; call it last of all.
+
+    Gloo's threads outlive the group, and a process that ends in Python's own way may meet one in
+    the middle of something: now and then it aborts or hangs after all is done ("terminate called
+    without an active exception"; pytorch/pytorch, pull request 179291).
+    """
+    if _formed:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 # --- what a training asks of it -------------------------------------------------------------------

@@ -416,6 +416,17 @@ def test_who_is_left_ends_by_itself_and_says_who_is_lost(by_hand):
     assert "Traceback" not in complaint
 
 
+def test_a_process_that_was_in_a_group_leaves_at_once_and_tells_how_it_ended():
+    """Without what Python does at the end: PyTorch's threads may be caught in the middle."""
+    text = "import atexit, process_group as p; atexit.register(print, 'at exit'); print('said'); "
+    for formed, said in ((True, "said"), (False, "said at exit")):
+        code = f"{text} p._formed = {formed}; p.leave(3); raise SystemExit(3)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True
+        )
+        assert (done.returncode, " ".join(done.stdout.split())) == (3, said)
+
+
 @pytest.mark.parametrize(
     ("text", "host"),
     [
