@@ -70,7 +70,7 @@ __all__ = ["evaluate", "main", "model_fn", "predict"]
 
 # By default threads that wait for each other keep their core busy, many times in every round. Where
 # other programs want the cores too, that makes XGBoost ten times slower (measured: two threads, two
-# cores, load 5); on a machine of its own it makes no difference. It is read when XGBoost is loaded.
+# cores, load 5); on a machine of its own, waiting patiently costs 8 %. Read when XGBoost is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 MODEL_FILE = "xgboost-model.ubj"
