@@ -120,6 +120,25 @@ def test_kernel(tmp_path: Path) -> None:
     assert specification["display_name"] == "Python 3 (workshop)"
 
 
+INSTANCE_TEST = (ROOT / "tests" / "test_instance.py").read_text(encoding="utf-8")
+
+
+def test_instance() -> None:
+    """`make instance`: tests/test_instance.py runs it, on a stub AWS of its own."""
+    assert "def test_make_runs_it" in INSTANCE_TEST
+    assert 'make("instance"' in INSTANCE_TEST
+
+
+def test_instance_status() -> None:
+    """`make instance-status`: tests/test_instance.py runs it."""
+    assert 'make("instance-status"' in INSTANCE_TEST
+
+
+def test_instance_delete() -> None:
+    """`make instance-delete`: tests/test_instance.py runs it."""
+    assert 'make("instance-delete"' in INSTANCE_TEST
+
+
 SPLIT = ".venv/bin/python scripts/make_titanic.py --split path/to/train.csv --out data"
 
 
