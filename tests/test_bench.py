@@ -10,7 +10,7 @@ import torch
 import train_torch
 
 import tests.bench as bench
-from tests.bench import torch_throughput
+from tests.bench import memory_per_host, torch_throughput
 
 FOLDER = Path(bench.__file__).parent
 
@@ -31,6 +31,25 @@ def test_an_unknown_benchmark_is_named():
     )
     assert done.returncode == 1
     assert "no benchmark nonesuch: there are " in done.stdout
+
+
+def test_hosts_of_the_memory_benchmark_share_the_files_and_train_one_model(tmp_path):
+    files = [tmp_path / f"{number}.csv" for number in range(5)]
+    for file in files:
+        file.write_bytes(memory_per_host.FEW.read_bytes())
+    program = memory_per_host.PROGRAMS["XGBoost"]
+    commands = memory_per_host.commands(program, files, 2, tmp_path)
+    folders = [Path(variables["SM_CHANNEL_TRAIN"]) for _, variables in commands]
+    assert [len(list(folder.iterdir())) for folder in folders] == [3, 2]
+    found = memory_per_host.peaks(commands, tmp_path)
+    assert min(found) > 50 * 2**20  # Python with pandas and XGBoost needs more than that
+    assert "train: 2,136 rows from" in (tmp_path / "0.log").read_text()
+    assert "train: 1,424 rows from" in (tmp_path / "1.log").read_text()
+    checksums = {
+        (tmp_path / f"{number}.log").read_text().split("model checksum ")[1][:12]
+        for number in (0, 1)
+    }
+    assert len(checksums) == 1
 
 
 def test_a_table_has_medians_and_ratios():
