@@ -31,7 +31,7 @@ env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
 
 clients: env ## the same for .venv-sdk3: the SDK 3 and the AWS CLI, which the tests try on the stub AWS
-	@.ci/make_venv .venv-sdk3 requirements-sdk3.txt "1.1 GB"
+	@PIP_NO_COMPILE=1 .ci/make_venv .venv-sdk3 requirements-sdk3.txt "1.1 GB"
 
 # `-m jupyterlab`, not the script `jupyter-lab`, which would not survive a move of this folder.
 workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine

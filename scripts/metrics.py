@@ -12,7 +12,8 @@ its jobs metric definitions of its own, which find what ``say_round`` prints, an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,9 +33,26 @@ METRIC_DEFINITIONS = [
 ]
 
 
+_others_tell = False
+
+
+@contextmanager
+def only_if(first: bool) -> Iterator[None]:
+    """Within it nothing is said unless this is the first of several hosts.
+
+    SageMaker looks for metrics in the logs of all hosts, so each value would be there many times.
+    """
+    global _others_tell
+    before, _others_tell = _others_tell, not first
+    try:
+        yield
+    finally:
+        _others_tell = before
+
+
 def say(name: str, value: float, prefix: str = "") -> None:
     """Print one metric on a line of its own, ``name=value;``; a value that is none is left out."""
-    if math.isfinite(value):
+    if math.isfinite(value) and not _others_tell:
         print(f"{prefix}{name}={value:.6g};", flush=True)
 
 

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import entry_point
+import metrics
 import parts
 from checkpoints import Checkpoint
 from group import Group
@@ -180,7 +181,9 @@ def joined(args: argparse.Namespace) -> Iterator[Group]:
         return
     store = _meet(here, args.hosts_seconds)
     try:
-        yield _init(here, store, args)
+        group = _init(here, store, args)
+        with metrics.only_if(here.rank == 0):
+            yield group
         _leave(here, store)
     except (entry_point.UsageError, DataError) as error:
         _tell_why(store, here, str(error))

@@ -30,7 +30,7 @@ TOGETHER = (
 
 @pytest.hookimpl(optionalhook=True)  # there is none where xdist is switched off
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Any worker gets the next test, but for the modules in TOGETHER, which come first.
+    """Any worker gets the next test, or the next module of those in TOGETHER.
 
     xdist's own `--dist loadgroup` has no effect under pytest 9, which keeps a test's first name.
     """
@@ -40,6 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             path = nodeid.partition("::")[0]
             return path if Path(path).name in TOGETHER else nodeid
 
+    config.option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
     return ByTestOrModule(config, log)
 
 
@@ -49,8 +50,19 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with `mock_aws` come last: it empties the one state of moto, a running stub's too."""
-    items.sort(key=lambda item: hasattr(item.module, "mock_aws"))
+    """What takes longest comes first, so that no worker is left alone with it at the end.
+
+    Tests with `mock_aws` come last: it empties the one state of moto, a running stub's too.
+    """
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if hasattr(item.module, "mock_aws"):
+        return 4
+    if item.path.name in TOGETHER:
+        return 2
+    return {"test_the_walk": 0, "test_the_lesson_works_alone": 1}.get(item.originalname, 3)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,14 @@ import argparse
 import json
 
 import pytest
+import train_pipeline
 import train_sklearn
 import train_torch
 import train_xgboost
 from sagemaker.estimator import EstimatorBase
 from sagemaker_training import mapping
 
-SCRIPTS = [train_xgboost, train_sklearn, train_torch]
+SCRIPTS = [train_xgboost, train_sklearn, train_torch, train_pipeline]
 GIVEN_BY_SAGEMAKER = {"help", "train", "validation", "model_dir", "output_data_dir", "nthread"}
 GIVEN_BY_SAGEMAKER |= {"checkpoint_dir"}
 
@@ -36,7 +37,7 @@ def hyperparameters_of(script) -> list:
 def sample(action):
     """A value, as a learner writes it in Python, that the argument takes and that is not its
     default."""
-    for value in (True, 3, 4, 0.5, "off", "cpu", "forest"):
+    for value in (True, 3, 4, 0.5, "off", "cpu", "forest", "alone", "sharded"):
         try:
             read = action.type(str(value))
         except argparse.ArgumentTypeError:

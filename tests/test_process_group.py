@@ -232,6 +232,14 @@ def test_statistics_are_those_of_the_rows_of_all_hosts(three, run):
     )
 
 
+def test_the_first_host_alone_prints_metrics(three):
+    """SageMaker looks for metrics in the logs of all hosts, and would draw each value twice."""
+    telling = {
+        host for host, log in three.logs().items() if any("train:logloss=" in line for line in log)
+    }
+    assert telling == {"algo-1"}
+
+
 def test_metrics_are_of_the_rows_of_all_hosts(three, run, tmp_path):
     """What the hosts say of the model together is what one host says of it."""
     (tmp_path / "model.pt").write_bytes(three.model()["model.pt"])
