@@ -30,6 +30,7 @@ help: ## list these commands
 env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
 
+# Few of its modules are ever loaded, so pip need not compile all of them.
 clients: env ## the same for .venv-sdk3: the SDK 3 and the AWS CLI, which the tests try on the stub AWS
 	@PIP_NO_COMPILE=1 .ci/make_venv .venv-sdk3 requirements-sdk3.txt "1.1 GB"
 
