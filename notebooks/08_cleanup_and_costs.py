@@ -28,9 +28,8 @@
 #
 # **Time** teaching 25 min, exercises 15 min
 #
-# **Cost on AWS** about $0.01: one short job, and one that we forget for a
-# while. A time limit of ten minutes bounds each; in the worst case it costs
-# $0.02 a job.
+# **Cost on AWS** about $0.02: one short job, and one that we forget, at most
+# until its time limit of ten minutes.
 
 # %%
 import sys
@@ -521,9 +520,10 @@ print(len(instances), "notebook instances carry the workshop's tag")
 #
 # ## Clean up
 #
-# That was the lesson. From a terminal, at any time, `python scripts/cleanup.py`
-# lists the same, and with `--delete` it deletes. On your own machine one
-# folder is left to remove:
+# That was the lesson. From a terminal inside JupyterLab, in the repository's
+# folder, `.venv/bin/python scripts/cleanup.py` lists the same, and with
+# `--delete` it deletes. (In any other terminal it speaks to the account whose
+# keys are set there.) On your own machine one folder is left to remove:
 
 # %%
 scratch.cleanup()

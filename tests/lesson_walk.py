@@ -19,8 +19,15 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tests import run_lessons
+from tests.stub_aws.instance import namespaces_available
 
+SEVERAL_HOSTS = "07"  # this lesson's jobs have several, each of which needs namespaces of its own
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+def can_run(lesson: str) -> bool:
+    """Whether a lesson, named by its file's stem, can run on the stub AWS of this machine."""
+    return namespaces_available() or not lesson.startswith(SEVERAL_HOSTS)
 
 
 def what_is_left() -> dict[str, list[str]]:
@@ -59,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="where the pages go")
     parser.add_argument("--full", action="store_true", help="all lessons go back, not three")
     arguments = parser.parse_args(argv)
-    *lessons, clean_up = run_lessons.choose([])
+    *lessons, clean_up = (path for path in run_lessons.choose([]) if can_run(path.stem))
     there, back = (
         [*lessons[::-1], clean_up],
         [*lessons, clean_up] if arguments.full else lessons[:3],
