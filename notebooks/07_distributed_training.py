@@ -325,7 +325,7 @@ assert hosts_diff.changed(difference) <= 20
 # takes half of it. (The group may learn longer; we shall need that below.)
 
 # %%
-EPOCHS = 110
+EPOCHS = 130
 right_name = start_network(2, replicated, "one-model", epochs=EPOCHS)
 single_name = start_network(1, replicated, "one-host")
 right, single = jobs.wait_for(session, right_name, single_name)
@@ -701,7 +701,7 @@ assert fastest(0.60, 3, 0.01)[1] <= fastest(0.60, 3, max(serial, 0.01))[1]
 from sagemaker.utils import name_from_base
 
 spot_name = name_from_base("spot")
-wish = {"Key": "spot-interruptions-after-seconds", "Value": "5"}
+wish = {"Key": "spot-interruptions-after-seconds", "Value": "7"}
 spot = network | {
     "instance_count": 2,
     "use_spot_instances": True,
@@ -724,7 +724,7 @@ jobs.timeline(spot_job)
 # %% [markdown]
 # `Interrupted`, then a second `Starting`: the machines were taken away, and
 # others came. (No such row? On AWS nobody wanted them; on this machine the job
-# was done within five seconds, and needs more epochs.) Did the second pair
+# was done within seven seconds, and needs more epochs.) Did the second pair
 # begin anew?
 
 # %%
