@@ -6,6 +6,7 @@ with: "an hour later" is a number that is handed to the decision.
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -56,12 +57,15 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        eventually(
-            "Jupyter's description of itself", lambda: [*self.runtime.glob("jpserver*.json")]
-        )
-        (about,) = self.runtime.glob("jpserver-*.json")
-        self.url = json.loads(about.read_text())["url"]
+        self.url = ""
+        eventually("Jupyter's description of itself", self._described)
         eventually("an answer of Jupyter", self._answers)
+
+    def _described(self) -> bool:
+        for about in self.runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(ValueError):  # there, but not yet written
+                self.url = json.loads(about.read_text())["url"]
+        return bool(self.url)
 
     def _answers(self) -> bool:
         try:
