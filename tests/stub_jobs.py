@@ -48,10 +48,8 @@ ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, proxies={})
 
 _serial = itertools.count()
 
-needs_namespaces = pytest.mark.skipif(
-    not namespaces_available(),
-    reason="the kernel gives no user and mount namespaces here (see test_stub_isolation's guard)",
-)
+NONE_HERE = "the kernel gives no user and mount namespaces here (see test_stub_isolation's guard)"
+needs_namespaces = pytest.mark.skipif(not namespaces_available(), reason=NONE_HERE)
 
 
 def unique(stem: str) -> str:

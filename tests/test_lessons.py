@@ -21,7 +21,8 @@ import pytest
 
 from tests import lesson_rules, lesson_walk, notebook_pairs, run_lessons
 from tests.missing_rights import ONLY_AWS
-from tests.stub_aws.instance import NO_NAMESPACES, namespaces_available
+from tests.stub_aws.instance import namespaces_available
+from tests.stub_jobs import NONE_HERE
 from tests.stub_roles import actions, shipped
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +87,7 @@ def on_a_fresh_stub(*command: str, record: Path | None = None) -> subprocess.Com
 @each_lesson
 def test_the_lesson_works_alone(lesson: str) -> None:
     if not lesson_walk.can_run(lesson):
-        pytest.skip(NO_NAMESPACES)
+        pytest.skip(NONE_HERE)
     before = checkout()
     report = KEPT / "alone" / f"{lesson}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)

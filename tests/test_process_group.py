@@ -32,8 +32,8 @@ import train_torch
 
 from tests.entry_points import SCRIPTS, TRAIN, Run, write
 from tests.hosts_by_hand import ByHand
-from tests.stub_aws.instance import NO_NAMESPACES, namespaces_available
-from tests.stub_jobs import BUCKET, PYTORCH, Account, channel, unique
+from tests.stub_aws.instance import namespaces_available
+from tests.stub_jobs import BUCKET, NONE_HERE, PYTORCH, Account, channel, unique
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = {file.name: file.read_bytes() for file in (ROOT / "scripts").glob("*.py")}
@@ -50,7 +50,7 @@ STEPS = 9  # of an epoch: 570 rows in batches of 64
 @pytest.fixture(scope="module")
 def account(stub_aws) -> Account:
     if not namespaces_available():  # as the stub itself says of jobs with several hosts
-        pytest.skip(NO_NAMESPACES)
+        pytest.skip(NONE_HERE)
     return Account(stub_aws.environment)
 
 

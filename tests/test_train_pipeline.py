@@ -23,8 +23,8 @@ from torch.distributed import pipelining
 
 from tests.entry_points import ROOT, TEST, TRAIN
 from tests.hosts_by_hand import ByHand
-from tests.stub_aws.instance import NO_NAMESPACES, namespaces_available
-from tests.stub_jobs import BUCKET, PYTORCH, Account, channel, unique
+from tests.stub_aws.instance import namespaces_available
+from tests.stub_jobs import BUCKET, NONE_HERE, PYTORCH, Account, channel, unique
 
 pytestmark = pytest.mark.usefixtures("no_job")
 
@@ -36,7 +36,7 @@ COUNT = memory_estimate.parameters(memory_estimate.layers(INPUTS, 32, 4))
 @pytest.fixture(scope="module")
 def account(stub_aws) -> Account:
     if not namespaces_available():  # as the stub itself says of jobs with several hosts
-        pytest.skip(NO_NAMESPACES)
+        pytest.skip(NONE_HERE)
     return Account(stub_aws.environment)
 
 
