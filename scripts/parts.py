@@ -43,15 +43,13 @@ def load(
     see: Callable[[pd.DataFrame], Any],
     stage: Callable[[str], AbstractContextManager] = nullcontext,
     group: Group = ALONE,
-    keep: Callable[[Any], Any] = lambda rows: rows,
 ) -> dict[str, Part]:
     """Read the channels; returns ``train`` and, where there is one, ``validation``.
 
     ``see`` makes of a checked frame what the model sees, one row per passenger, which a mask can
-    choose from: an array or a frame; it gets the passengers in chunks. ``stage`` times what is
-    "read" and what is "prepare" (see stages.Stages). ``keep`` puts each chunk's view where it
-    stays until training: in memory, or on_disk.Shelf.put. Of ``args`` it takes train, validation,
-    validation_fraction and seed.
+    choose from: an array, a frame, or a block of on_disk.Shelf; it gets the passengers in chunks.
+    ``stage`` times what is "read" and what is "prepare" (see stages.Stages). Of ``args`` it takes
+    train, validation, validation_fraction and seed.
 
     On several hosts every member of ``group`` calls it, and gets all rows of a replicated channel,
     of one that is ``sharded`` its own. What is held out is then chosen from the rows of all, and
@@ -61,20 +59,17 @@ def load(
     """
     import numpy as np
 
-    def view(frame: pd.DataFrame) -> Any:
-        return keep(see(frame))
-
-    blocks, labels, rows = read(args.train, "train", view, stage)
+    blocks, labels, rows = read(args.train, "train", see, stage)
     with stage("prepare"):
-        several = group.size > 1 and sharded("train")
-        its = places(group.gather(rows)) if several else [[slice(None)]]
-        y = whole(labels, its, group) if several else labels
+        among = group if sharded("train") else ALONE  # of a replicated channel each has all
+        its = places(among.gather(rows))
+        y = whole(labels, its, among)
     if y.min() == y.max():
         raise titanic.DataError(
             f"{args.train}: column {titanic.LABEL} is {y[0]} in every row; expected some 0, some 1"
         )
     if args.validation:
-        given, given_labels, _ = read(args.validation, "validation", view, stage)
+        given, given_labels, _ = read(args.validation, "validation", see, stage)
         with stage("prepare"):
             return {
                 "train": Part(take(blocks), labels),
@@ -84,7 +79,7 @@ def load(
         with stage("prepare"):
             mask = titanic.hold_out(y, args.validation_fraction, args.seed)
             print(f"validation: {mask.sum():,} of these rows, held out (seed {args.seed})")
-            out = np.concatenate([mask[place] for place in its[group.rank if several else 0]])
+            out = np.concatenate([mask[place] for place in its[among.rank]])
             held_out = Part(take(blocks, out, again=True), labels[out])
             return {"train": Part(take(blocks, ~out), labels[~out]), "validation": held_out}
     print("validation: none")

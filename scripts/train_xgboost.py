@@ -212,8 +212,12 @@ def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Sta
 
 def fit(args: argparse.Namespace, group: collective.Hosts, stage: Stages, disk: str) -> Trained:
     """Read and train. The matrices, whose files are in the folder ``disk``, go when it ends."""
-    keep = {"keep": on_disk.Shelf(disk).put} if args.external_memory else {}
-    loaded = load(args, features, stage, group, **keep)
+    shelf = on_disk.Shelf(disk)
+
+    def kept(frame: pd.DataFrame) -> on_disk.Block:
+        return shelf.put(features(frame))
+
+    loaded = load(args, kept if args.external_memory else features, stage, group)
     with stage("prepare"):
         parts = matrices(shares(loaded, args, group), args, disk)
     with stage("train"):
