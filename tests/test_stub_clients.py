@@ -140,7 +140,7 @@ def test_the_model_trainer_of_both_sdks(sdk, stub_aws, account, train, by_hand, 
     python = sys.executable if sdk == 2 else other("python")
     done = run(stub_aws, python, CLIENTS / "model_trainer.py", BUCKET, train, source)
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found.keys() == {"entry_script", "command"}
+    assert found.keys() == {"entry-script", "command"}
     for name, seen in found.items():
         assert seen["status"] == "Completed", name
         assert model_at(account, seen["model"]) == by_hand["train_xgboost.py"], name

@@ -26,13 +26,14 @@ COMMAND = "python -m needed && python train_xgboost.py --num_round 20 --seed 7"
 
 def main(bucket: str, uri: str, folder: str) -> None:
     sources = {
-        "entry_script": SourceCode(source_dir=folder, entry_script="train_xgboost.py"),
+        "entry-script": SourceCode(source_dir=folder, entry_script="train_xgboost.py"),
         "command": SourceCode(source_dir=folder, command=COMMAND, requirements="requirements.txt"),
     }
     session = Session(default_bucket=bucket)
     trainers = {
         name: ModelTrainer(
             training_image=IMAGE,
+            base_job_name=name,  # it adds the second alone: two jobs in one second need two names
             source_code=source,
             sagemaker_session=session,
             compute=Compute(instance_type="ml.m5.large", instance_count=1),
