@@ -443,7 +443,10 @@ STUB = [sys.executable, "-m", "tests.stub_aws"]
 
 
 def processes_with(mark: str) -> list[psutil.Process]:
-    """The processes of this machine whose command line holds `mark`."""
+    """The processes of this machine whose command line holds `mark`.
+
+    One that has only just been started may not have a command line yet: ask again.
+    """
 
     def marked(process: psutil.Process) -> bool:
         try:

@@ -13,7 +13,7 @@ import jobs
 import pytest
 import workshop
 
-from tests.stub_jobs import BUCKET, IMAGE, LOG_GROUP, REPOSITORY, Account
+from tests.stub_jobs import BUCKET, IMAGE, LOG_GROUP, REPOSITORY, Account, eventually
 from tests.stub_roles import ADMINISTRATOR, WHOLE, Lab, lab
 
 OTHER_BUCKET = "somebody-elses-bucket"
@@ -37,11 +37,17 @@ class Room:
         self.account = Account(aws.environments[WHOLE], aws.role_arn(WHOLE))
 
     def job(self, script: str, lesson: str | None = "05", wait: bool = True) -> str:
-        """Start a job, with the workshop's tags if it is of a lesson, and return its name."""
+        """Start a job, with the workshop's tags if it is of a lesson, and return its name.
+
+        When this returns it has ended or, without `wait`, printed `here`: a stop that comes while
+        the container is still starting reaches no script, and takes the two minutes of grace.
+        """
         tags = workshop.tags(lesson) if lesson else [{"Key": "workshop", "Value": "another"}]
         name = self.account.start(script, image=IMAGE, Tags=tags)
         if wait:
             self.account.wait(name)
+        else:
+            eventually("the script's line", lambda: "here" in self.account.log(name))
         return name
 
     def streams(self) -> list[str]:

@@ -478,7 +478,7 @@ time.sleep(600)
             meeting=meeting,
         )
         meeting.wait()
-        assert len(processes_with(mark)) == 1
+        eventually("its child", lambda: len(processes_with(mark)) == 1)
         account.sagemaker.stop_training_job(TrainingJobName=name)
         assert account.wait(name)["TrainingJobStatus"] == "Stopped"
     assert processes_with(mark) == []
