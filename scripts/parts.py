@@ -86,6 +86,11 @@ def load(
     return {"train": Part(take(blocks), labels)}
 
 
+def channel_of(part: str, args: argparse.Namespace) -> str:
+    """The channel that brought a part: what is held out for validation is a part of ``train``."""
+    return "train" if part == "validation" and not args.validation else part
+
+
 def sharded(channel: str) -> bool:
     """Whether SageMaker gave each host a part of this channel's objects, and not all of them."""
     given = json.loads(os.environ.get("SM_INPUT_DATA_CONFIG") or "{}")

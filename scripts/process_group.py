@@ -151,6 +151,7 @@ class Processes(Group):
 class _State:
     """What this module knows while a group is joined."""
 
+    args: argparse.Namespace
     place: Place
     everyone: Processes
     hosts: Group  # one process of each host, those with our local rank
@@ -167,7 +168,7 @@ def joined(args: argparse.Namespace) -> Iterator[Group]:
     """Be in the group of all processes; gives the group of hosts, for ``parts.load``.
 
     Of ``args`` it takes ``hosts`` ("alone" joins nothing), ``hosts_seconds`` (how long to wait for
-    a host, at the start and later), ``device`` and ``train``.
+    a host, at the start and later), ``device``, ``train`` and ``validation``.
 
     Raises Lost, on every host, where one does not come or is gone before the end, and with its
     sentence where one ends with a UsageError or DataError.
@@ -309,7 +310,7 @@ def _init(here: Place, store: dist.Store, args: argparse.Namespace) -> Group:
         timeout=datetime.timedelta(seconds=args.hosts_seconds),
     )
     state = _State()
-    state.place, state.rows, state.spread = here, {}, []
+    state.args, state.place, state.rows, state.spread = args, here, {}, []
     state.everyone = Processes(here.rank, here.size)
     state.hosts = state.everyone
     if here.local_size > 1:
@@ -508,8 +509,8 @@ def spread(rows: Rows, part: str) -> None:
     import numpy as np
 
     here = _now.place
-    channel = part if part in _channels() else "train"  # a part of train that is held out
-    if parts.sharded(channel):  # a host's processes all have read all of the host's rows
+    if parts.sharded(parts.channel_of(part, _now.args)):
+        # a host's processes all have read all of the host's rows
         _keep(rows, here.local_rank, here.local_size)
     elif part != "train":
         _keep(rows, here.rank, here.size)
@@ -527,10 +528,6 @@ def _keep(rows: Rows, first: int, every: int) -> None:
 
 def _is_spread(rows: Rows) -> bool:
     return any(rows is one for one in _now.spread)
-
-
-def _channels() -> list[str]:
-    return json.loads(os.environ.get("SM_CHANNELS") or "[]")
 
 
 def share(

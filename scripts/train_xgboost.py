@@ -58,7 +58,7 @@ import on_disk
 import titanic
 from entry_point import number, threads, whole
 from metrics import evaluate, report, say_round
-from parts import PARAMETERS_FILE, Part, load, record, sharded
+from parts import PARAMETERS_FILE, Part, channel_of, load, record, sharded
 from stages import Stages
 
 if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them imports them
@@ -236,8 +236,7 @@ def shares(
     mine: dict[str, Part] = {}
     for name in list(loaded):
         part = loaded.pop(name)  # so that the rows of the others can go
-        held_out = name == "validation" and not args.validation
-        if not sharded("train" if held_out else name):
+        if not sharded(channel_of(name, args)):
             every = slice(group.rank, None, group.size)
             part = Part(part.x[every].copy(), part.y[every].copy())
         mine[name] = part
