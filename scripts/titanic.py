@@ -20,6 +20,7 @@ import io
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -87,6 +88,7 @@ _TEXTS = ("Name", "Ticket", "Cabin")
 _CHUNK_ROWS = 10_000  # of the plain reader
 _BLOCK_BYTES = 8 * 2**20  # of Arrow's: about 110,000 passengers
 _PARQUET_ROWS = 100_000
+_END = object()
 
 
 class DataError(ValueError):
@@ -231,7 +233,7 @@ def _csv_chunks(
     with opened() as stream:
         _check_names(_header(stream, where), where, columns)
     given = 0
-    for frame in _arrow_csv(opened, columns):
+    for frame in _ahead(_arrow_csv(opened, columns)):
         if frame is None or _first_fault(frame, columns) is not None:
             break
         given += len(frame)
@@ -286,6 +288,15 @@ def _arrow_csv(
                     pa.default_memory_pool().release_unused()
         except (pa.ArrowException, UnicodeDecodeError):
             yield None
+
+
+def _ahead(frames: Iterator[pd.DataFrame | None]) -> Iterator[pd.DataFrame | None]:
+    """The same frames, the next of which is already being read while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, frames, _END)
+        while (frame := coming.result()) is not _END:
+            coming = reader.submit(next, frames, _END)
+            yield frame
 
 
 def _arrow_type(column: str) -> pa.DataType:

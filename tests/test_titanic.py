@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,40 @@ def test_shipped_lists_are_read_alike_by_both_readers_and_by_pandas(name, monkey
         assert arrow[column].astype(object).fillna("-").tolist() == (
             by_pandas[column].astype(object).fillna("-").tolist()
         ), column
+
+
+def test_the_next_chunk_is_read_while_one_is_worked_on():
+    asked = [threading.Event() for _ in range(3)]
+
+    def read():
+        for chunk, event in enumerate(asked):
+            event.set()
+            yield chunk
+
+    chunks = titanic._ahead(read())
+    for chunk in range(2):
+        assert next(chunks) == chunk
+        assert asked[chunk + 1].wait(20)
+    assert list(chunks) == [2]
+
+
+def test_what_goes_wrong_in_reading_ahead_is_raised_after_what_was_read():
+    def read():
+        yield 1
+        raise MemoryError("too large")
+
+    chunks = titanic._ahead(read())
+    assert next(chunks) == 1
+    with pytest.raises(MemoryError, match="too large"):
+        next(chunks)
+
+
+def test_reading_ahead_ends_with_who_reads():
+    chunks = titanic._ahead(iter(range(10)))
+    assert next(chunks) == 0
+    before = threading.active_count()
+    chunks.close()
+    assert threading.active_count() == before - 1
 
 
 def test_readers_give_equal_bits_for_any_number(tmp_path, monkeypatch):
