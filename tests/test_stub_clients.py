@@ -139,6 +139,7 @@ def test_the_estimators_of_sdk_2(stub_aws, account, train, by_hand, source):
 def test_the_model_trainer_of_both_sdks(sdk, stub_aws, account, train, by_hand, source):
     python = sys.executable if sdk == 2 else other("python")
     done = run(stub_aws, python, CLIENTS / "model_trainer.py", BUCKET, train, source)
+    assert "Traceback" not in done.stdout + done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found.keys() == {"entry-script", "command"}
     for name, seen in found.items():

@@ -184,8 +184,33 @@ def test_the_refusal_says_who_refuses(stub):
     assert "The stub AWS lets nothing out to the network: example.com:443 was refused." in answer
 
 
-@pytest.mark.parametrize("host", ["sts.example.com", "stsXamazonaws.com", "s3.amazonaws.com"])
-def test_only_the_names_of_sts_pass_the_proxy(stub, host):
+REPORT = """
+import requests
+host = "sm-pysdk-t-eu-west-1.s3.eu-west-1.amazonaws.com"
+print(requests.get(f"https://{host}/telemetry?x-failureReason=" + "long " * 2000).status_code)
+"""
+
+
+def test_what_the_sdks_report_of_their_use_is_taken_and_goes_nowhere(stub):
+    """A refusal would stand in the notebook as an error, with a traceback."""
+    command = [sys.executable, "-c", REPORT]
+    done = subprocess.run(
+        command, env=stub.environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert (done.stdout, done.stderr) == ("204\n", "")
+
+
+OTHERS = (
+    "sts.example.com",
+    "stsXamazonaws.com",
+    "s3.amazonaws.com",
+    "sm-pysdk-t-eu-west-1.s3.eu-west-2.amazonaws.com",  # whoever owns a bucket of such a name
+    "sm-pysdk-t-eu-west-1.s3.eu-west-1.amazonaws.com.example.com",
+)
+
+
+@pytest.mark.parametrize("host", OTHERS)
+def test_only_the_names_of_sts_and_of_reports_pass_the_proxy(stub, host):
     proxy = stub.environment["HTTPS_PROXY"].removeprefix("http://").split(":")
     with socket.create_connection((proxy[0], int(proxy[1])), timeout=PATIENCE_S) as connection:
         connection.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())

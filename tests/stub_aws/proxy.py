@@ -3,7 +3,9 @@
 `AWS_ENDPOINT_URL` leads almost every AWS call to the stub. SageMaker's SDK 2 names the regional STS
 endpoint itself in three places (`get_execution_role`, `default_bucket`, `account_id`); those
 follow `HTTPS_PROXY` to here. For STS hosts the proxy ends TLS with a certificate of the run's own
-authority and hands the bytes to the stub. Everything else is refused: nothing reaches the network.
+authority and hands the bytes to the stub. The SDKs also report to an address of AWS which of their
+functions are in use; that is answered here, and thrown away. Everything else is refused: nothing
+reaches the network.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import trustme
 from .clients import regions
 
 STS_HOST = re.compile(r"sts(\.[a-z0-9-]+)?\.amazonaws\.com")
+TELEMETRY_HOST = re.compile(r"sm-pysdk-t-([a-z0-9-]+)\.s3\.\1\.amazonaws\.com")
 CHUNK = 64 * 1024
 POLL_S = 0.05  # how soon the server notices that it shall end
 
@@ -39,7 +42,7 @@ class Proxy:
         self.certificate = folder / "ca.pem"
         authority.cert_pem.write_to_path(self.certificate)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert(*sts_hosts()).configure_cert(context)
+        authority.issue_cert(*sts_hosts(), *telemetry_hosts()).configure_cert(context)
         self._server = _Server(("127.0.0.1", 0), _Connection)
         self._server.context = context
         self._server.target = target
@@ -63,6 +66,11 @@ def sts_hosts() -> list[str]:
     return ["sts.amazonaws.com", *(f"sts.{region}.amazonaws.com" for region in regions("sts"))]
 
 
+def telemetry_hosts() -> list[str]:
+    """Where the SDKs report to, in each region."""
+    return [f"sm-pysdk-t-{one}.s3.{one}.amazonaws.com" for one in regions("sagemaker")]
+
+
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
@@ -79,14 +87,20 @@ class _Connection(socketserver.StreamRequestHandler):
             return
         method, address, _ = request
         host = address.rpartition(":")[0]
-        if method != "CONNECT" or not STS_HOST.fullmatch(host):
+        telemetry = TELEMETRY_HOST.fullmatch(host)
+        if method != "CONNECT" or not (telemetry or STS_HOST.fullmatch(host)):
             self._refuse(address)
             return
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         with contextlib.suppress(OSError):  # either side may hang up at any time
             inside = self.server.context.wrap_socket(self.connection, server_side=True)
-            with inside, socket.create_connection(self.server.target) as stub:
-                relay(inside, stub)
+            with inside:
+                if telemetry:
+                    inside.recv(CHUNK)
+                    inside.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                    return
+                with socket.create_connection(self.server.target) as stub:
+                    relay(inside, stub)
 
     def _refuse(self, address: str) -> None:
         body = f"The stub AWS lets nothing out to the network: {address} was refused.\n".encode()
