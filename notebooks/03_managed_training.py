@@ -361,8 +361,8 @@ S3Downloader.download(estimator.model_data, scratch.name, sagemaker_session=sess
 # %% [markdown]
 # An archive can hold names such as `../../.bashrc`, and then unpacking it
 # overwrites your files. So do not unpack with a bare `extractall()`. Our
-# helper lets nothing outside its folder be written; it is Python's own filter
-# for archives, switched on.
+# helper lets nothing outside its folder be written: it refuses such names, and
+# links and devices that lead elsewhere.
 
 # %%
 job_files = workshop.unpack_artifact(work / "model.tar.gz", work / "job")

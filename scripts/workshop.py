@@ -15,14 +15,14 @@ import json
 import logging
 import os
 import re
-import shutil
 import tarfile
-import tempfile
 import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import safe_tar
 
 if TYPE_CHECKING:
     import sagemaker
@@ -355,23 +355,16 @@ def _only(session: sagemaker.Session, prefix: str, name: str) -> None:
 def unpack_artifact(archive: Path, directory: Path) -> list[Path]:
     """Unpack a job's ``model.tar.gz`` or ``output.tar.gz`` into ``directory``; returns its files.
 
-    Members that would land elsewhere, links that lead elsewhere and devices are refused, and then
-    nothing is unpacked. Needs a Python whose tarfile has filters: 3.10.12, 3.11.4, 3.12 or later.
+    Members that would land elsewhere, links that lead elsewhere and devices are refused (see
+    safe_tar.py), and then nothing is unpacked.
     Raises WorkshopError for an unsafe or unreadable archive.
     """
     archive, directory = Path(archive), Path(directory)
     if not archive.is_file():
         raise WorkshopError(f"There is no archive {archive} to unpack.")
-    if not hasattr(tarfile, "data_filter"):
-        raise WorkshopError("Unpacking safely needs Python 3.10.12, 3.11.4, 3.12 or later.")
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
-        except tarfile.FilterError as error:
-            raise WorkshopError(f"{archive} is unsafe and was not unpacked: {error}.") from error
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise WorkshopError(f"{archive} is damaged or no archive: {error}.") from error
-        names = sorted(p.relative_to(scratch) for p in Path(scratch).rglob("*") if p.is_file())
-        shutil.copytree(scratch, directory, dirs_exist_ok=True)
-    return [directory / name for name in names]
+    try:
+        return safe_tar.unpack(archive, directory)
+    except safe_tar.UnsafeArchiveError as error:
+        raise WorkshopError(f"{archive} is unsafe and was not unpacked: {error}.") from error
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise WorkshopError(f"{archive} is damaged or no archive: {error}.") from error

@@ -387,8 +387,9 @@ def test_missing_archive_says_so(tmp_path):
         workshop.unpack_artifact(tmp_path / "none.tar.gz", tmp_path / "out")
 
 
-def test_old_python_without_filters_is_refused_not_trusted(tmp_path, monkeypatch):
+def test_a_python_without_filters_unpacks_too(tmp_path, monkeypatch):
+    """Python 3.11.0 to 3.11.3, Debian 12's among them."""
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
     archive = make_tar(tmp_path / "model.tar.gz", ("model.ubj", b"m"))
-    monkeypatch.delattr(tarfile, "data_filter")
-    with pytest.raises(workshop.WorkshopError, match=r"3\.10\.12"):
-        workshop.unpack_artifact(archive, tmp_path / "out")
+    (found,) = workshop.unpack_artifact(archive, tmp_path / "out")
+    assert found.read_bytes() == b"m"
