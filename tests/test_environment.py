@@ -195,6 +195,8 @@ FAKE_PYTHON = """\
 #!/bin/sh
 # Stands in for an interpreter of version $VERSION whose pip installs nothing.
 case "$*" in
+    *sys.executable*) echo "$0 (Python $VERSION.2)" ;;
+    *sysconfig*) echo "${INCLUDE:-headers}" ;;
     *version_info*) echo "$VERSION" ;;
     "-m venv --clear .venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
     "-m pip --version") [ ! -e no-pip ] ;;
@@ -211,6 +213,8 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").write_text("first==1\n")
+    (folder / "headers").mkdir()
+    (folder / "headers" / "Python.h").touch()
     fake = folder / "fake-python"
     fake.write_text(FAKE_PYTHON)
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
@@ -243,6 +247,7 @@ def test_the_lock_is_installed_once(checkout: Path) -> None:
     first, second = make_env(checkout), make_env(checkout)
     assert first.returncode == 0, first.stderr
     assert "Setting up .venv" in first.stdout
+    assert f"made with {checkout / 'fake-python'} (Python 3.11.2)\n" in first.stdout
     assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 1)
 
 
@@ -265,7 +270,9 @@ def test_a_changed_lock_is_installed_in_place(checkout: Path) -> None:
     make_env(checkout)
     (checkout / ".venv" / "kept").touch()
     (checkout / "requirements.txt").write_text("first==2\n")
-    assert make_env(checkout).returncode == 0
+    done = make_env(checkout)
+    assert done.returncode == 0
+    assert "kept: .venv/bin/python (Python 3.11.2)\n" in done.stdout
     assert calls_of_pip(checkout) == 2
     assert (checkout / ".venv" / "kept").exists()
 
@@ -314,6 +321,7 @@ def test_a_venv_whose_python_is_gone_is_made_anew(checkout: Path) -> None:
 SENTENCES = {
     "another Python": ({"VERSION": "3.10"}, "needs Python 3.11, and '.*' is Python 3.10"),
     "no such Python": ({"PYTHON": "/nowhere/python"}, "'/nowhere/python' is not there or does not"),
+    "no C headers": ({"INCLUDE": "/nowhere"}, "lacks its C header files.*: python3.11-dev;"),
     "no C compiler": ({"CC": "false"}, "needs a C compiler .* 'false' does not compile"),
 }
 
