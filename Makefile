@@ -48,7 +48,8 @@ test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff check --quiet .
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
-	@$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' HUP INT TERM && \
+		$(VENV_PYTHON) -m pytest --basetemp="$$scratch/pytest" $(PYTEST_ARGS)
 
 test-aws: env ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
 	@$(VENV_PYTHON) -m tests.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
