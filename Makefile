@@ -17,7 +17,9 @@ INSTANCE_ARGS ?=
 LOCK_ARGS ?=
 BENCH ?=
 YES ?=
-export PYTHON LOCK_ARGS
+# PyTorch makes this folder as soon as it has an optimizer, by default in TMPDIR, and leaves it there.
+TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/torchinductor
+export PYTHON LOCK_ARGS TORCHINDUCTOR_CACHE_DIR
 
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
@@ -61,7 +63,8 @@ bench: env ## measure speed side by side; BENCH=torch_throughput for one
 	@$(VENV_PYTHON) -m tests.bench $(BENCH)
 
 kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook instance
-	@$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && TMPDIR="$$scratch" \
+		$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
 
 instance: env ## make a notebook instance on AWS, with bucket and role; says the price and asks first
 	@$(VENV_PYTHON) scripts/instance.py create $(INSTANCE_ARGS)

@@ -48,6 +48,11 @@ def script(hook: str, **settings: Any) -> str:
     return text
 
 
+def scratch_of_ipykernel() -> set[Path]:
+    """Return the folders that `ipykernel install` makes for itself, and would leave."""
+    return set(Path("/tmp").glob("*_kernels"))
+
+
 class Workshop:
     """A repository to clone, with a small lock, and the folder that outlives a stop."""
 
@@ -65,6 +70,7 @@ class Workshop:
         for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
             subprocess.run([*git, *words], check=True)
         self._machines = 0
+        self.scratch_before = scratch_of_ipykernel()
 
     def lock(self, name: str) -> str:
         """A lock of one wheel, which opens this environment's packages to the one it is in."""
@@ -151,6 +157,8 @@ def test_the_first_start_makes_a_kernel(workshop: Workshop, first: Machine) -> N
     assert "Setting up .venv" in workshop.log
     assert workshop.stamp.read_text() == (workshop.clone / "requirements.txt").read_text()
     assert not list(workshop.kept.glob("*.unfinished"))
+    assert not (workshop.state / "tmp").exists()
+    assert scratch_of_ipykernel() <= workshop.scratch_before
     call = (workshop.kept / "conda-calls").read_text()
     assert "--override-channels --channel conda-forge" in call
     assert "python=3.11" in call

@@ -113,8 +113,12 @@ def read_when_up(url: str, process: subprocess.Popen[str]) -> bytes:
 
 def test_kernel(tmp_path: Path) -> None:
     """`make kernel`: the user's Jupyter then has the workshop's kernel, on this environment."""
-    done = run("make kernel", HOME=str(tmp_path), JUPYTER_DATA_DIR=str(tmp_path / "jupyter"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    places = {"HOME": tmp_path, "JUPYTER_DATA_DIR": tmp_path / "jupyter", "TMPDIR": scratch}
+    done = run("make kernel", **{name: str(path) for name, path in places.items()})
     assert done.returncode == 0, done.stdout + done.stderr
+    assert list(scratch.iterdir()) == []
     specification = json.loads((tmp_path / "jupyter/kernels/workshop/kernel.json").read_text())
     assert Path(specification["argv"][0]).is_relative_to(ROOT / ".venv")
     assert specification["display_name"] == "Python 3 (workshop)"

@@ -47,7 +47,7 @@ make_environment() {
 }
 
 register_kernel() { # as `make kernel` does; the user's kernels lie outside the folder that outlives a stop
-    .venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
+    TMPDIR=$STATE/tmp .venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
 }
 
 # `set -e` has no effect in a function whose result is asked for, so each ends with what can fail.
