@@ -36,6 +36,11 @@ def test_the_guard_of_every_skip_here():
 
 # --- two jobs, or a job and the machine -------------------------------------------------------
 
+# An interpreter of the system, such as Debian's, is as the rest of it: only root may change it, and a
+# job of root's may too.
+SYSTEM = ("/usr", "/usr/local")
+INTERPRETER = {} if sys.base_prefix in SYSTEM else {"interpreter": Path(sys.base_prefix)}
+
 
 @needs_namespaces
 def test_two_jobs_at_once_do_not_see_each_other(account):
@@ -80,7 +85,7 @@ def test_a_job_cannot_change_the_checkout_the_home_or_the_environment(account):
         "home": Path.home(),
         "temporary files": Path("/tmp"),
         "environment": Path(sys.prefix),
-        "interpreter": Path(sys.base_prefix),
+        **INTERPRETER,
     }
     canaries = {place: folder / mark for place, folder in where.items()}
     script = f"""
