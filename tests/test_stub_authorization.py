@@ -286,6 +286,31 @@ S3_CALLS = {
         {"Bucket": BUCKET, "Key": "gate/x"},
         [("s3:DeleteObject", FOLDER + "/gate/x")],
     ),
+    "create_bucket": (
+        {"Bucket": "gate-bucket"},
+        [("s3:CreateBucket", "arn:aws:s3:::gate-bucket")],
+    ),
+    "create_bucket with tags": (
+        {
+            "Bucket": "gate-tagged",
+            "CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "b"}]},
+        },
+        [
+            ("s3:CreateBucket", "arn:aws:s3:::gate-tagged"),
+            ("s3:TagResource", "arn:aws:s3:::gate-tagged"),
+        ],
+    ),
+    "delete_object of a version": (
+        {"Bucket": BUCKET, "Key": "gate/x", "VersionId": "null"},
+        [("s3:DeleteObjectVersion", FOLDER + "/gate/x")],
+    ),
+    "delete_objects of a version": (
+        {
+            "Bucket": BUCKET,
+            "Delete": {"Objects": [{"Key": "gate/x", "VersionId": "null"}, {"Key": "gate/y"}]},
+        },
+        [("s3:DeleteObjectVersion", f"{FOLDER}/gate/x"), ("s3:DeleteObject", f"{FOLDER}/gate/y")],
+    ),
 }
 
 
@@ -298,10 +323,11 @@ def is_denied(client, method, arguments):
     return False
 
 
-@pytest.mark.parametrize("method", S3_CALLS)
-def test_each_s3_call_needs_its_rights_and_no_others(account, act_as, method):
+@pytest.mark.parametrize("name", S3_CALLS)
+def test_each_s3_call_needs_its_rights_and_no_others(account, act_as, name):
     account.put("gate/key", "x")
-    arguments, needed = S3_CALLS[method]
+    arguments, needed = S3_CALLS[name]
+    method = name.partition(" ")[0]
     exactly = [allow(action, resource=resource) for action, resource in needed]
     assert not is_denied(act_as("s3", *exactly), method, arguments)
     for action, resource in needed:
@@ -319,6 +345,16 @@ def test_a_multipart_upload_needs_the_right_to_put_and_to_abort(account, act_as)
     assert is_denied(client, "list_parts", HERE | {"UploadId": upload})
     aborts = act_as("s3", allow("s3:AbortMultipartUpload", resource=OBJECT))
     aborts.abort_multipart_upload(**HERE, UploadId=upload)
+
+
+def test_a_key_that_xml_cannot_carry_is_refused_in_a_list_and_deleted_alone(account):
+    key = {"Bucket": BUCKET, "Key": "gate/\x01"}
+    account.s3.put_object(**key, Body=b"x")
+    listed = {"Objects": [{"Key": key["Key"]}]}
+    code, _, status = refusal(account.s3.delete_objects, Bucket=BUCKET, Delete=listed)
+    assert (code, status) == ("MalformedXML", 400)
+    account.s3.delete_object(**key)
+    assert account.s3.list_objects_v2(Bucket=BUCKET, Prefix="gate/\x01")["KeyCount"] == 0
 
 
 @pytest.mark.parametrize("key", ["a b+c/ü%25.txt", "?x=1&y", "tab\there", "a//b", "~*'()!"])

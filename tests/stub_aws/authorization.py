@@ -37,10 +37,11 @@ class Permission:
 class Denied(Exception):
     """The request is refused with AWS's error `code` and `message`."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int = 403) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.status = status
 
 
 class Gate:
@@ -61,7 +62,7 @@ class Gate:
                 authorize(caller, permission)
                 self.used.add((caller.role, permission.action))
         except Denied as denied:
-            return error_response(environ, 403, denied.code, denied.message)(
+            return error_response(environ, denied.status, denied.code, denied.message)(
                 environ, start_response
             )
         return self._app(environ, start_response)
@@ -312,11 +313,36 @@ def _s3_permissions(environ: Environ) -> Iterator[Permission]:
     elif key:
         yield from _s3_object_permissions(environ, method, query, f"arn:aws:s3:::{bucket}/{key}")
     elif method == "POST" and "delete" in query:
-        for element in ElementTree.fromstring(read_body(environ)).iter():  # noqa: S314 - loopback
-            if element.tag.rpartition("}")[2] == "Key":
-                yield Permission("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{element.text}")
+        yield from _s3_deletions(bucket, read_body(environ))
     else:
-        yield Permission(_s3_bucket_action(method, query), f"arn:aws:s3:::{bucket}")
+        action = _s3_bucket_action(method, query)
+        yield Permission(action, f"arn:aws:s3:::{bucket}")
+        if action == "s3:CreateBucket" and _named(_parse(read_body(environ)), "Tag"):
+            yield Permission("s3:TagResource", f"arn:aws:s3:::{bucket}")
+
+
+def _s3_deletions(bucket: str, body: bytes) -> Iterator[Permission]:
+    for wanted in _named(_parse(body), "Object"):
+        (key,) = _named(wanted, "Key")
+        version = "Version" if _named(wanted, "VersionId") else ""
+        yield Permission(f"s3:DeleteObject{version}", f"arn:aws:s3:::{bucket}/{key.text}")
+
+
+def _parse(body: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(body or b"<Nothing/>")  # noqa: S314 - loopback
+    except ElementTree.ParseError:
+        raise Denied(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published "
+            "schema",
+            status=400,
+        ) from None
+
+
+def _named(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    """The elements of a name below one, in whatever namespace."""
+    return [one for one in element.iter() if one.tag.rpartition("}")[2] == name]
 
 
 def _s3_bucket_action(method: str, query: dict[str, list[str]]) -> str:
@@ -343,7 +369,9 @@ def _s3_object_permissions(
             "s3:ListMultipartUploadParts" if "uploadId" in query else "s3:GetObject", resource
         )
     elif method == "DELETE":
-        action = "s3:AbortMultipartUpload" if "uploadId" in query else "s3:DeleteObject"
+        version = "Version" if "versionId" in query else ""
+        aborts = "uploadId" in query
+        action = "s3:AbortMultipartUpload" if aborts else f"s3:DeleteObject{version}"
         yield Permission(action, resource)
     else:
         yield Permission("s3:PutObject", resource)
