@@ -4,9 +4,11 @@
     python scripts/cleanup.py --delete    list it, then delete it
 
 Ours is what carries the tag ``workshop.WORKSHOP_TAG``: training jobs, the bucket with all that is
-in it, notebook instances. Log streams cannot carry tags; ours are those whose names begin with the
-name of one of our jobs. Nothing else is ever stopped or deleted. In an account that several people
-share, the tag and the bucket are shared, too.
+in it, notebook instances. Log streams cannot carry tags; ours are those that SageMaker wrote for
+one of our jobs since it began. Nothing else is ever stopped or deleted. Of a bucket that somebody
+else made, and that SAGEMAKER_WORKSHOP_BUCKET names, only what the workshop put there is deleted
+(buckets.py has the rule); the bucket stays as it was. In an account that several people share, the
+tag and the bucket are shared, too.
 
 Deleting goes from what bills most to what marks the rest as ours: running jobs are stopped, then
 log streams go, then unfinished uploads and objects, at last the bucket. So it may be interrupted
@@ -18,15 +20,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import buckets
 import costs
 import jobs
+import refusals
 import workshop
+from buckets import Bucket
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 
 LESSON_TAG = "lesson"
 MANY = 100  # jobs, after which looking through them says how far it is
-BATCH = 1000  # objects that S3 deletes by one request at most
+STREAM = re.compile(r"algo-\d+-\d+")  # how SageMaker names a host's log, after the job and a slash
 
 
 class CleanupError(workshop.WorkshopError):
@@ -72,7 +78,9 @@ class Found:
     """All that is ours in one account and region.
 
     `bucket` is None when there is none with our tag, and `other_bucket` then names one that has our
-    name but not our tag. Sizes are in bytes, `upload_size` is that of the parts that did arrive.
+    name but not our tag. `borrowed` names one that somebody else made, with things of ours in it.
+    `objects` counts old versions and delete markers, too. Sizes are in bytes, `upload_size` is that
+    of the parts that did arrive.
     """
 
     jobs: tuple[Job, ...]
@@ -84,6 +92,7 @@ class Found:
     upload_size: int
     streams: int
     instances: tuple[Instance, ...]
+    borrowed: str | None = None
 
     @property
     def running(self) -> tuple[Job, ...]:
@@ -145,24 +154,28 @@ def found(session: sagemaker.Session) -> Found:
     with _explained("look for the training jobs"):
         ours = tuple(_jobs(sagemaker_client))
     with _explained("look at the bucket"):
-        bucket, other = _bucket(boto)
-        sizes = [item["Size"] for item in _objects(s3, bucket)] if bucket else []
-        uploads = list(_uploads(s3, bucket)) if bucket else []
-        parts = [_size_of_parts(s3, bucket, upload) for upload in uploads if bucket]
+        there = _buckets(boto)
+        sizes = [entry.size for bucket in there.ours for entry in buckets.versions(s3, bucket)]
+        parts = [
+            buckets.size_of_parts(s3, bucket.name, upload)
+            for bucket in there.ours
+            for upload in buckets.uploads(s3, bucket)
+        ]
     with _explained("look for the log streams"):
         streams = sum(1 for _ in _streams(boto.client("logs"), ours))
     with _explained("look for notebook instances"):
         instances = tuple(_instances(sagemaker_client))
     return Found(
         jobs=ours,
-        bucket=bucket,
-        other_bucket=other,
+        bucket=next((bucket.name for bucket in there.ours if bucket.made), None),
+        other_bucket=there.left_alone,
         objects=len(sizes),
         size=sum(sizes),
-        uploads=len(uploads),
+        uploads=len(parts),
         upload_size=sum(parts),
         streams=streams,
         instances=instances,
+        borrowed=next((bucket.name for bucket in there.ours if not bucket.made), None),
     )
 
 
@@ -227,45 +240,19 @@ def _is_ours(tags: dict[str, str]) -> bool:
     return tags.get(workshop.WORKSHOP_TAG["Key"]) == workshop.WORKSHOP_TAG["Value"]
 
 
-def _bucket(boto: Any) -> tuple[str | None, str | None]:
-    """(The bucket with our name and our tag, the one with our name alone.)"""
-    from botocore.exceptions import ClientError
-
+def _buckets(boto: Any) -> buckets.Buckets:
     account = boto.client("sts").get_caller_identity()["Account"]
-    name = workshop.bucket_name(account, boto.region_name)
-    try:
-        answer = boto.client("s3").get_bucket_tagging(Bucket=name, ExpectedBucketOwner=account)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code == "NoSuchBucket":
-            return None, None
-        if code == "NoSuchTagSet":
-            return None, name
-        raise
-    ours = _is_ours({tag["Key"]: tag["Value"] for tag in answer["TagSet"]})
-    return (name, None) if ours else (None, name)
-
-
-def _objects(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        yield from page.get("Contents", [])
-
-
-def _uploads(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
-    """Uploads in parts that were begun and never finished: no listing of objects shows them."""
-    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
-        yield from page.get("Uploads", [])
-
-
-def _size_of_parts(s3: Any, bucket: str, upload: dict[str, Any]) -> int:
-    which = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-    pages = s3.get_paginator("list_parts").paginate(**which)
-    return sum(part["Size"] for page in pages for part in page.get("Parts", []))
+    return buckets.find(boto.client("s3"), account)
 
 
 def _streams(logs: Any, ours: Sequence[Job]) -> Iterator[str]:
     for job in ours:
-        yield from jobs.streams(logs, job.name)
+        began = int(job.description["CreationTime"].timestamp()) * 1000
+        for stream in jobs.described_streams(logs, job.name):
+            name, written = stream["logStreamName"], stream["creationTime"]
+            # A name is no proof: there may be streams of another kind, or of an earlier job.
+            if STREAM.fullmatch(name.removeprefix(f"{job.name}/")) and written >= began:
+                yield name
 
 
 def _instances(client: Any) -> Iterator[Instance]:
@@ -294,9 +281,11 @@ def delete(session: sagemaker.Session, what: Found) -> None:
         _stop(session, what.running)
     with _explained("delete the log streams"):
         _delete_streams(boto.client("logs"), what.jobs)
-    bucket, _ = _bucket(boto)  # it may have gone, or lost its tag, since it was found
-    if what.bucket and bucket == what.bucket:
-        _delete_bucket(boto.client("s3"), bucket)
+    with _explained("look at the bucket"):  # it may have gone, or lost its tag, since it was found
+        there = _buckets(boto).ours
+    for bucket in there:
+        if bucket.name == (what.bucket if bucket.made else what.borrowed):
+            _clear(boto.client("s3"), bucket)
 
 
 def _stop(session: sagemaker.Session, running: Sequence[Job]) -> None:
@@ -324,36 +313,24 @@ def _delete_streams(logs: Any, ours: Sequence[Job]) -> None:
         print(f"deleted {_number(count, 'log stream')}")
 
 
-def _delete_bucket(s3: Any, bucket: str) -> None:
+def _clear(s3: Any, bucket: Bucket) -> None:
+    """Delete what is ours in a bucket, and the bucket if we made it."""
     with _explained("delete the unfinished uploads"):
-        uploads = list(_uploads(s3, bucket))
-        for upload in uploads:
-            which = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-            s3.abort_multipart_upload(Bucket=bucket, **which)
-        if uploads:
-            print(f"deleted {_number(len(uploads), 'unfinished upload')}")
+        if count := buckets.abort_uploads(s3, bucket):
+            print(f"deleted {_number(count, 'unfinished upload')}")
     with _explained("delete the objects"):
-        keys = [item["Key"] for item in _objects(s3, bucket)]
-        for start in range(0, len(keys), BATCH):
-            _delete_objects(s3, bucket, keys[start : start + BATCH])
-    with _explained(f"delete the bucket {bucket}"):
-        with contextlib.suppress(s3.exceptions.NoSuchBucket):
-            s3.delete_bucket(Bucket=bucket)
-        s3.get_waiter("bucket_not_exists").wait(Bucket=bucket)
-        print(f"deleted the bucket {bucket}")
-
-
-def _delete_objects(s3: Any, bucket: str, keys: Sequence[str]) -> None:
-    wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-    # S3 answers 200 and lists what it did not delete.
-    if failed := s3.delete_objects(Bucket=bucket, Delete=wanted).get("Errors"):
-        first = failed[0]
-        raise CleanupError(
-            f"{len(failed)} of {_number(len(keys), 'object')} could not be deleted, the first is "
-            f"{first.get('Key')} ({first.get('Code')}: {first.get('Message')}). Your role needs "
-            "s3:DeleteObject on the bucket's objects; then run the cleanup again."
+        for count in buckets.empty(s3, bucket):
+            print(f"deleted {_number(count, 'object')}")
+    if not bucket.made:
+        print(
+            f"left the bucket {bucket.name}, which the workshop did not make, with the rest in it"
         )
-    print(f"deleted {_number(len(keys), 'object')}")
+        return
+    with _explained(f"delete the bucket {bucket.name}"):
+        with contextlib.suppress(s3.exceptions.NoSuchBucket):
+            s3.delete_bucket(Bucket=bucket.name)
+        s3.get_waiter("bucket_not_exists").wait(Bucket=bucket.name)
+        print(f"deleted the bucket {bucket.name}")
 
 
 def _number(count: int, noun: str) -> str:
@@ -363,31 +340,25 @@ def _number(count: int, noun: str) -> str:
 # --- refusals -------------------------------------------------------------------------------------
 
 
+AGAIN = "then run the cleanup again: what is deleted stays deleted."
+
+
 @contextlib.contextmanager
 def _explained(doing: str) -> Iterator[None]:
-    """Turns a refusal of AWS into one sentence; ``doing`` follows "The cleanup could not"."""
-    from botocore.exceptions import ClientError
-
+    """Turn what AWS refuses or leaves unanswered into one sentence; `doing` follows "could not"."""
     try:
         yield
-    except ClientError as error:
+    except refusals.failures() as error:
         raise CleanupError(f"The cleanup could not {doing}: {_reason(error)}") from error
+    except (workshop.WorkshopError, jobs.JobError) as error:
+        why = str(error).rstrip(".")
+        raise CleanupError(f"The cleanup could not {doing}: {why}; {AGAIN}") from error
 
 
-def _reason(error: Any) -> str:
-    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    again = "then run the cleanup again: what is deleted stays deleted."
-    if action := workshop.missing_right(error):
-        return (
-            f"your role lacks the right {action}. Add it as in "
-            f"scripts/notebook_instance/execution_role_policy.json, {again}"
-        )
-    if code == "BucketNotEmpty":
-        return (
-            "it is not empty. Either something has just been put into it, or versioning was "
-            f"switched on and old versions are left: empty it in the S3 console, {again}"
-        )
-    return f"{code}, {message} Remedy that, {again}"
+def _reason(error: Exception) -> str:
+    if getattr(error, "response", {}).get("Error", {}).get("Code") == "BucketNotEmpty":
+        return f"something has just been put into it. Look at it, {AGAIN}"
+    return f"{refusals.reason(error)}, {AGAIN}"
 
 
 # --- the command line -----------------------------------------------------------------------------
@@ -401,6 +372,8 @@ def report(what: Found) -> list[str]:
         lines.append(f"notebook instance: {instance.name}, {instance.kind}, {instance.status}")
     if what.bucket:
         lines.append(f"bucket: {what.bucket}")
+    if what.borrowed:
+        lines.append(f"in a bucket that stays, with the rest in it: {what.borrowed}")
     if what.other_bucket:
         lines.append(f"left alone, for it lacks the workshop's tag: {what.other_bucket}")
     return lines
@@ -423,6 +396,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except workshop.WorkshopError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted: what is deleted stays deleted, and the rest is found again.")
+        return 130
     parts = ", ".join(f"{count} {kind}" for kind, count in left.items())
     print(f"left: {parts}" if left else "nothing of this workshop is left that it could delete")
     return 1 if left and arguments.delete else 0

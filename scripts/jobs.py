@@ -213,12 +213,17 @@ def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
 
 def streams(client: Any, job_name: str) -> list[str]:
     """The names of a job's log streams; ``client`` is boto3's of the service "logs"."""
+    return [stream["logStreamName"] for stream in described_streams(client, job_name)]
+
+
+def described_streams(client: Any, job_name: str) -> list[dict[str, Any]]:
+    """Return what CloudWatch says of the log streams whose names begin with a job's and a slash."""
     pages = client.get_paginator("describe_log_streams").paginate(
         logGroupName=LOG_GROUP,
         logStreamNamePrefix=f"{job_name}/",  # the slash: job-1 must not bring job-10
     )
     try:
-        return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+        return [stream for page in pages for stream in page["logStreams"]]
     except client.exceptions.ResourceNotFoundException:  # no job has ever logged in this region
         return []
 

@@ -14,15 +14,18 @@ import hashlib
 import json
 import logging
 import os
-import re
 import tarfile
 import zlib
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import buckets
+import refusals
 import safe_tar
+from buckets import WORKSHOP_TAG, bucket_name, ensure_bucket  # noqa: F401 - also found here
+from refusals import WorkshopError, missing_right
 
 if TYPE_CHECKING:
     import sagemaker
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 DATA = Path(__file__).resolve().parents[1] / "data"
 CHANNELS = {"train": DATA / "titanic_train.csv", "test": DATA / "titanic_test.csv"}
 
-WORKSHOP_TAG = {"Key": "workshop", "Value": "sagemaker-training"}
 ROLE_VARIABLE = "SAGEMAKER_ROLE_ARN"
 NOTEBOOK_METADATA = Path("/opt/ml/metadata/resource-metadata.json")
 
@@ -47,10 +49,6 @@ for _name in (
     "sagemaker.telemetry",  # printed even by those who opted out; lesson 01 tells of it
 ):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class WorkshopError(RuntimeError):
-    """Something a lesson needs is not there; the message says the cause and the remedy."""
 
 
 def tags(lesson: str) -> list[dict[str, str]]:
@@ -86,140 +84,35 @@ def check_sdk() -> str:
 def session(make_bucket: bool = True) -> sagemaker.Session:
     """A SageMaker session whose default bucket is the workshop's, made here if it is missing.
 
-    ``make_bucket=False`` is for looking and cleaning up: it makes none, and neither must you, by
-    asking this session for its ``default_bucket()``. Raises WorkshopError when the SDK, the region,
-    the credentials or a right is missing.
+    A bucket of that name that the workshop did not make is not used, unless the variable
+    SAGEMAKER_WORKSHOP_BUCKET asks for it (buckets.py has the whole rule). ``make_bucket=False`` is
+    for looking and cleaning up: it makes none, and neither must you, by asking this session for its
+    ``default_bucket()``. Raises WorkshopError when the SDK, the region, the credentials, the
+    network or a right is missing, or the bucket is somebody else's.
     """
     check_sdk()
     import boto3
     import sagemaker
     from botocore.exceptions import NoCredentialsError
 
-    boto = boto3.Session()
-    if boto.region_name is None:
-        raise WorkshopError(
-            "No AWS region is chosen: set AWS_DEFAULT_REGION, for instance to us-east-1."
-        )
     try:
+        boto = boto3.Session()
+        if boto.region_name is None:
+            raise WorkshopError(
+                "No AWS region is chosen: set AWS_DEFAULT_REGION, for instance to us-east-1."
+            )
         account = boto.client("sts").get_caller_identity()["Account"]
     except NoCredentialsError as error:
         raise WorkshopError(
             "No AWS credentials were found: start this lesson with `make workshop`, which needs "
             "none, or set up an account with `aws configure`."
         ) from error
-    bucket = bucket_name(account, boto.region_name)
+    except refusals.failures() as error:
+        raise WorkshopError(f"AWS does not say who you are: {refusals.reason(error)}.") from error
+    bucket = buckets.chosen(account, boto.region_name)
     if make_bucket:
-        ensure_bucket(boto.client("s3"), bucket, account)
+        buckets.prepare(boto.client("s3"), account)
     return sagemaker.Session(boto_session=boto, default_bucket=bucket)
-
-
-def bucket_name(account: str, region: str) -> str:
-    """The workshop's bucket for an account and a region.
-
-    Bucket names are shared by all of AWS, hence the account; the word "sagemaker" is in it because
-    AWS's managed policy AmazonSageMakerFullAccess opens only buckets that carry it.
-    """
-    return f"sagemaker-workshop-{account}-{region}"
-
-
-def ensure_bucket(s3: Any, bucket: str, account: str) -> None:
-    """Make ``bucket`` if it is missing: private, tagged, in the region of the client ``s3``.
-
-    Raises WorkshopError when it belongs to another account or a right is missing.
-    """
-    from botocore.exceptions import ClientError
-
-    try:
-        if not _bucket_exists(s3, bucket, account):
-            _create_bucket(s3, bucket)
-        _mark_as_ours(s3, bucket)
-    except ClientError as error:
-        raise WorkshopError(_bucket_problem(error, bucket)) from error
-
-
-def _bucket_exists(s3: Any, bucket: str, account: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
-            return False
-        raise
-    return True
-
-
-def _create_bucket(s3: Any, bucket: str) -> None:
-    region = s3.meta.region_name
-    # us-east-1 is S3's default place, and the one that must not be named.
-    place = {} if region == "us-east-1" else {"LocationConstraint": region}
-    s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": place} if place else {}))
-
-
-def _mark_as_ours(s3: Any, bucket: str) -> None:
-    # The tag comes last, so a bucket that has it is complete, even after a run that was cut off.
-    present = _bucket_tags(s3, bucket)
-    if WORKSHOP_TAG in present:
-        return
-    s3.put_public_access_block(
-        Bucket=bucket,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "IgnorePublicAcls": True,
-            "BlockPublicPolicy": True,
-            "RestrictPublicBuckets": True,
-        },
-    )
-    kept = [tag for tag in present if tag["Key"] != WORKSHOP_TAG["Key"]]
-    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [*kept, WORKSHOP_TAG]})
-
-
-def _bucket_tags(s3: Any, bucket: str) -> list[dict[str, str]]:
-    from botocore.exceptions import ClientError
-
-    try:
-        return s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchTagSet":
-            return []
-        raise
-
-
-def _bucket_problem(error: Any, bucket: str) -> str:
-    code = error.response["Error"]["Code"]
-    if code in ("403", "AccessDenied", "BucketAlreadyExists"):
-        right = missing_right(error)
-        or_right = f", or your role lacks the right {right}" if right else ""
-        return (
-            f"The bucket {bucket} cannot be used ({error.operation_name}: {code}): it belongs to "
-            f"another account{or_right}. The policy that the workshop "
-            "needs is scripts/notebook_instance/execution_role_policy.json."
-        )
-    if code == "OperationAborted":
-        return (
-            f"AWS is still busy with deleting an earlier bucket {bucket}: try again in a few "
-            "minutes, or in an hour at most."
-        )
-    return f"The bucket {bucket} could not be set up: {error}"
-
-
-# An answer to HEAD has no body, so S3 cannot say in it which right was missing.
-SILENT = {"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
-
-
-def missing_right(error: Any) -> str | None:
-    """The action that a refusal (botocore's ClientError) says is not allowed, and on what.
-
-    None where it is no refusal for lack of a right. AWS's sentence is "User: … is not authorized to
-    perform: ACTION on resource: ARN because …"; where it is shorter, the operation is named.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-    """
-    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    if code not in ("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
-        return None
-    if named := re.search(r"to perform: (\S+)(?: on resource: \"?([^\s\"]+))?", message):
-        return f"{named[1]} on {named[2]}" if named[2] else named[1]
-    return SILENT.get(error.operation_name, f"to call {error.operation_name}")
 
 
 def execution_role(session: sagemaker.Session) -> str:
@@ -334,8 +227,7 @@ def _etag_in_s3(session: sagemaker.Session, bucket: str, key: str) -> str | None
         if right := missing_right(error):
             raise WorkshopError(
                 f"Whether s3://{bucket}/{key} is there cannot be seen: your role lacks the right "
-                f"{right}. The policy that the workshop needs is "
-                "scripts/notebook_instance/execution_role_policy.json."
+                f"{right}. The policy that the workshop needs is {refusals.POLICY}."
             ) from error
         raise
 

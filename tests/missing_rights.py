@@ -27,6 +27,7 @@ from tests.stub_roles import ADMINISTRATOR, WHOLE, Lab, actions, lab, shipped
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
+import buckets
 import cleanup
 import jobs
 import workshop
@@ -69,7 +70,7 @@ Probe = Callable[[Place], object]
 
 @dataclass
 class Right:
-    """A probe, and the state of the bucket that it starts from: "ready", "missing"."""
+    """A probe, and the state of the bucket that it starts from: "ready", "missing", "versioned"."""
 
     probe: Probe
     does: str
@@ -166,6 +167,9 @@ RIGHTS = {
     "s3:CreateBucket": Right(ensure_bucket, "the first lesson makes the bucket", "missing"),
     "s3:DeleteBucket": Right(clean_up, "lesson 08 cleans up"),
     "s3:DeleteObject": Right(clean_up, "lesson 08 cleans up"),
+    "s3:DeleteObjectVersion": Right(
+        clean_up, "lesson 08 cleans up where somebody has switched versioning on", "versioned"
+    ),
     "s3:GetBucketPublicAccessBlock": Right(
         call("s3", "get_public_access_block", Bucket=BUCKET), "lesson 01 looks at the locks"
     ),
@@ -174,11 +178,12 @@ RIGHTS = {
     "s3:GetObject": Right(upload_data, "each lesson looks whether its data is there"),
     "s3:ListBucket": Right(ensure_bucket, "each lesson looks for the bucket"),
     "s3:ListBucketMultipartUploads": Right(find, "lesson 08 looks for unfinished uploads"),
+    "s3:ListBucketVersions": Right(find, "lesson 08 looks for objects and their old versions"),
     "s3:ListMultipartUploadParts": Right(find, "lesson 08 looks how large they are"),
     "s3:PutBucketPublicAccessBlock": Right(ensure_bucket, "the first lesson shuts it", "missing"),
-    "s3:PutBucketTagging": Right(ensure_bucket, "the first lesson tags it", "missing"),
     "s3:PutLifecycleConfiguration": Right(PUT_RULES, "lesson 08 sets a lifecycle rule"),
     "s3:PutObject": Right(upload_data, "a lesson uploads its data"),
+    "s3:TagResource": Right(ensure_bucket, "the first lesson tags the bucket", "missing"),
     "sagemaker:AddTags": Right(order_a_job, "`fit` tags the job"),
     "sagemaker:CreateTrainingJob": Right(order_a_job, "`fit` orders the job"),
     "sagemaker:DescribeTrainingJob": Right(
@@ -210,15 +215,14 @@ class Workplace:
         return job["TrainingJobName"]
 
     def prepare(self, state: str) -> None:
-        """Put the bucket into its state: "missing", or "ready" with all that can be in it."""
+        """Put the bucket into its state: "missing", "ready" with all that can be in it, or
+        "versioned", with an old version in it too."""
         if state == self._state:
             return
-        with contextlib.suppress(self._s3.exceptions.NoSuchBucket):
-            for entry in self._s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-                self._s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
-            for upload in self._s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []):
-                which = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-                self._s3.abort_multipart_upload(Bucket=BUCKET, **which)
+        if buckets.exists(self._s3, BUCKET, ACCOUNT):
+            buckets.abort_uploads(self._s3, buckets.Bucket(BUCKET))
+            for _ in buckets.empty(self._s3, buckets.Bucket(BUCKET)):
+                """Each step deletes some objects."""
             self._s3.delete_bucket(Bucket=BUCKET)
         if state == "missing":
             return
@@ -228,6 +232,10 @@ class Workplace:
         where = {"Bucket": BUCKET, "Key": "broken-off"}
         upload = self._s3.create_multipart_upload(**where)["UploadId"]
         self._s3.upload_part(**where, UploadId=upload, PartNumber=1, Body=b"x")
+        if state == "versioned":
+            switched = {"VersioningConfiguration": {"Status": "Enabled"}}
+            self._s3.put_bucket_versioning(Bucket=BUCKET, **switched)
+            self._s3.put_object(Bucket=BUCKET, Key="a-file", Body=b"2")
 
     def read(self, action: str, role: str) -> str | None:
         """What the learner reads whose role lacks `role` (an action), doing what needs `action`.
@@ -237,7 +245,7 @@ class Workplace:
         right = RIGHTS[action]
         self.prepare(right.bucket)
         self._state = right.bucket if right.probe in LOOKS else ""
-        if right.bucket == "ready" and not jobs.streams(self._logs, self.job):
+        if right.bucket != "missing" and not jobs.streams(self._logs, self.job):
             self.job = self._finished_job()  # a probe has cleaned up
         try:
             right.probe(Place(self.lab, role, self.job))

@@ -6,6 +6,7 @@ job at a certain point of its script, the script meets the test there (`Meeting`
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import itertools
@@ -39,6 +40,7 @@ XGBOOST_IMAGE = f"{REGISTRY}/sagemaker-xgboost:3.0-5"
 IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.4-2-cpu-py3"
 PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu-py312"
 BUCKET = "sagemaker-workshop-123456789012-us-east-1"
+OUR_TAG = {"Key": "workshop", "Value": "sagemaker-training"}  # so it is the workshop's
 ROLE_ARN = "arn:aws:iam::123456789012:role/sagemaker-workshop-execution-role"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 FINAL = ("Completed", "Failed", "Stopped")
@@ -135,7 +137,8 @@ class Account:
         self.s3 = self.client("s3")
         self.logs = self.client("logs")
         self.cloudwatch = self.client("cloudwatch")
-        self.s3.create_bucket(Bucket=BUCKET)
+        with contextlib.suppress(self.s3.exceptions.BucketAlreadyOwnedByYou):
+            self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"Tags": [OUR_TAG]})
 
     def client(self, service: str, **changes: Any) -> Any:
         """A boto3 client that tries once and obeys no proxy."""

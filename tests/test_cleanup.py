@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta, timezone
 
+import buckets
 import cleanup
 import costs
 import jobs
 import pytest
 import workshop
 
+from tests.strangers import TAGS, everything_of
 from tests.stub_jobs import BUCKET, IMAGE, LOG_GROUP, REPOSITORY, Account, eventually
 from tests.stub_roles import ADMINISTRATOR, WHOLE, Lab, lab
 
@@ -82,7 +85,7 @@ def room(the_room):
     for stream in made.streams():
         made.logs.delete_log_stream(logGroupName=LOG_GROUP, logStreamName=stream)
     for name in made.buckets():
-        made.boto.resource("s3").Bucket(name).objects.delete()
+        made.boto.resource("s3").Bucket(name).object_versions.delete()
         for upload in made.s3.list_multipart_uploads(Bucket=name).get("Uploads", []):
             which = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
             made.s3.abort_multipart_upload(Bucket=name, **which)
@@ -153,18 +156,61 @@ def test_a_job_of_a_name_that_begins_alike_keeps_its_log(room):
     assert mine not in left
 
 
-def test_a_bucket_of_our_name_without_our_tag_is_left_alone(room):
-    room.s3.put_object(Bucket=BUCKET, Key="theirs", Body=b"1")
-    for tags in ([], [{"Key": "workshop", "Value": "another"}]):
+@pytest.fixture
+def theirs(room):
+    """A function that puts a bucket of our name, with things in it, in the place of ours."""
+
+    def make(tags):
+        room.s3.delete_bucket(Bucket=BUCKET)
+        room.s3.create_bucket(Bucket=BUCKET)
         if tags:
             room.s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": tags})
-        else:
-            room.s3.delete_bucket_tagging(Bucket=BUCKET)
-        found = cleanup.found(room.session)
-        assert (found.bucket, found.other_bucket, found.objects) == (None, BUCKET, 0)
-        assert f"lacks the workshop's tag: {BUCKET}" in "\n".join(cleanup.report(found))
-        cleanup.delete(room.session, found)
-        assert room.s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
+        room.s3.put_object(Bucket=BUCKET, Key="theirs", Body=b"1", Tagging="a=b")
+        begin_upload(room.s3, BUCKET)
+        return everything_of(room.s3, BUCKET)
+
+    return make
+
+
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
+def test_a_bucket_of_our_name_that_somebody_else_made_is_left_alone(room, theirs, tags):
+    """Whatever a lesson did before: it does not make the bucket ours."""
+    before = theirs(tags)
+    with pytest.raises(workshop.WorkshopError, match="the workshop did not make it"):
+        workshop.ensure_bucket(room.session.boto_session.client("s3"), BUCKET, "123456789012")
+    found = cleanup.found(room.session)
+    assert (found.bucket, found.borrowed, found.other_bucket) == (None, None, BUCKET)
+    assert (found.objects, found.uploads) == (0, 0)
+    assert f"lacks the workshop's tag: {BUCKET}" in "\n".join(cleanup.report(found))
+    cleanup.delete(room.session, found)
+    assert cleanup.remaining(room.session) == {}
+    assert everything_of(room.s3, BUCKET) == before
+
+
+def test_a_bucket_that_is_asked_for_is_cleaned_of_ours_alone(room, theirs, monkeypatch, capsys):
+    before = theirs(TAGS["another tag"])
+    monkeypatch.setenv("SAGEMAKER_WORKSHOP_BUCKET", BUCKET)
+    s3 = room.session.boto_session.client("s3")
+    assert buckets.prepare(s3, "123456789012") == BUCKET
+    s3.put_object(Bucket=BUCKET, Key="data/train/ours", Body=b"12345")
+    found = cleanup.found(room.session)
+    assert (found.bucket, found.borrowed, found.other_bucket) == (None, BUCKET, None)
+    assert (found.objects, found.uploads) == (2, 0)  # the note is the other
+    assert f"stays, with the rest in it: {BUCKET}" in "\n".join(cleanup.report(found))
+    assert cleanup.remaining(room.session)["objects"] == 2
+    for _ in range(2):
+        delete(room.session)
+        assert cleanup.remaining(room.session) == {}
+        assert everything_of(room.s3, BUCKET) == before
+    assert f"left the bucket {BUCKET}, which the workshop did not make" in capsys.readouterr().out
+
+
+def test_a_bucket_that_was_replaced_after_the_look_is_left_alone(room, theirs):
+    found = cleanup.found(room.session)
+    assert found.bucket == BUCKET
+    before = theirs([])
+    cleanup.delete(room.session, found)
+    assert everything_of(room.s3, BUCKET) == before
 
 
 def test_a_bucket_that_lost_its_tag_after_the_look_is_left_alone(room):
@@ -175,8 +221,29 @@ def test_a_bucket_that_lost_its_tag_after_the_look_is_left_alone(room):
     assert room.s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
 
 
+def test_a_log_stream_that_no_job_of_ours_wrote_is_kept(room):
+    """All have the name of a job of ours, and a slash."""
+    name = "a-name-that-comes-again"
+    with contextlib.suppress(room.logs.exceptions.ResourceAlreadyExistsException):
+        room.logs.create_log_group(logGroupName=LOG_GROUP)
+    earlier = [f"{name}/algo-1-1500000000", f"{name}/algo-1-1500000000/notes"]
+    for stream in earlier:
+        room.logs.create_log_stream(logGroupName=LOG_GROUP, logStreamName=stream)
+    time.sleep(1.1)  # AWS's times of jobs and of streams are read to the second
+    room.account.wait(
+        room.account.start("print(1)", name=name, image=IMAGE, Tags=workshop.tags("05"))
+    )
+    (written,) = {one for one in room.streams() if one.startswith(f"{name}/")} - set(earlier)
+    room.logs.create_log_stream(logGroupName=LOG_GROUP, logStreamName=f"{name}/notes")
+    delete(room.session)
+    left = [one for one in room.streams() if one.startswith(f"{name}/")]
+    assert sorted(left) == sorted([*earlier, f"{name}/notes"])
+    assert written not in left
+    assert cleanup.remaining(room.session) == {}
+
+
 def test_more_objects_than_one_request_deletes(room, monkeypatch, capsys):
-    monkeypatch.setattr(cleanup, "BATCH", 2)
+    monkeypatch.setattr(buckets, "BATCH", 2)
     for number in range(5):
         room.s3.put_object(Bucket=BUCKET, Key=f"many/{number}", Body=b"1")
     delete(room.session)
@@ -187,7 +254,7 @@ def test_more_objects_than_one_request_deletes(room, monkeypatch, capsys):
 INTERRUPTED = {
     "while it waits for the jobs": (jobs, "wait_for"),
     "before the log streams": (cleanup, "_delete_streams"),
-    "before the objects": (cleanup, "_delete_objects"),
+    "before the objects": (buckets, "_delete"),
 }
 
 
@@ -223,7 +290,9 @@ def test_a_job_that_ended_after_the_look_is_no_trouble(room):
 LOST = {
     "sagemaker:ListTrainingJobs": "look for the training jobs",
     "sagemaker:ListTags": "look for the training jobs",
+    "s3:ListBucket": "look at the bucket",
     "s3:GetBucketTagging": "look at the bucket",
+    "s3:ListBucketVersions": "look at the bucket",
     "logs:DescribeLogStreams": "look for the log streams",
     "sagemaker:ListNotebookInstances": "look for notebook instances",
     "sagemaker:StopTrainingJob": "stop the running jobs",
@@ -243,7 +312,7 @@ def test_a_lost_right_is_one_sentence_and_the_rest_goes_when_it_is_back(room):
             delete(room.aws.look(action))
         said = str(caught.value)
         assert said.startswith(f"The cleanup could not {doing}"), said
-        assert f"your role lacks the right {action} on " in said
+        assert f"your role lacks the right {action}" in said
         assert "then run the cleanup again" in said
         assert "\n" not in said
         if doing.startswith("look"):
@@ -259,16 +328,31 @@ def test_objects_that_s3_refuses_one_by_one_are_told(room, monkeypatch):
     error = {"Key": "locked", "Code": "AccessDenied", "Message": "Access Denied"}
     s3 = session.boto_session.client("s3")
     monkeypatch.setattr(s3, "delete_objects", lambda **_: {"Errors": [error]})
-    with pytest.raises(cleanup.CleanupError, match=r"1 of 1 object could not .* locked \(Access"):
-        cleanup._delete_bucket(s3, BUCKET)
+    with pytest.raises(cleanup.CleanupError, match=r"1 of 1 objects could not .* 'locked' \(Acc"):
+        cleanup._clear(s3, buckets.Bucket(BUCKET))
     assert BUCKET in room.buckets()
 
 
 def test_a_bucket_that_is_not_empty_after_all_is_told(room, monkeypatch):
     room.s3.put_object(Bucket=BUCKET, Key="hidden", Body=b"1")
-    monkeypatch.setattr(cleanup, "_objects", lambda *_: [])  # as with old versions of objects
-    with pytest.raises(cleanup.CleanupError, match=r"not empty.*versions.*run the cleanup again"):
-        cleanup._delete_bucket(room.session.boto_session.client("s3"), BUCKET)
+    monkeypatch.setattr(buckets, "versions", lambda *_: [])  # as if it had come just now
+    with pytest.raises(cleanup.CleanupError, match=r"just been put into it.*run the cleanup again"):
+        cleanup._clear(room.session.boto_session.client("s3"), buckets.Bucket(BUCKET))
+
+
+def test_old_versions_and_odd_keys_are_found_and_go(room):
+    switched = {"VersioningConfiguration": {"Status": "Enabled"}}
+    for key in ("odd\x01key", "plain"):
+        room.s3.put_object(Bucket=BUCKET, Key=key, Body=b"12345")
+    room.s3.put_bucket_versioning(Bucket=BUCKET, **switched)
+    for key in ("odd\x01key", "plain"):
+        room.s3.put_object(Bucket=BUCKET, Key=key, Body=b"12345")
+        room.s3.delete_object(Bucket=BUCKET, Key=key)
+    found = cleanup.found(room.session)
+    assert (found.objects, found.size) == (6, 20)  # two markers, which have no size
+    cleanup.delete(room.session, found)
+    assert cleanup.remaining(room.session) == {}
+    assert BUCKET not in room.buckets()
 
 
 def test_notebook_instances_are_found_by_tag_and_left_alone(room):

@@ -80,6 +80,22 @@ def test_old_versions_are_listed_whatever_their_keys(s3, bucket):
         s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
 
 
+def test_suspended_versions_are_deleted_one_by_one(s3, bucket):
+    where = {"Bucket": bucket, "Key": "a"}
+    s3.put_object(**where)  # the version "null"
+    for status in ("Enabled", "Suspended"):
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        if status == "Enabled":
+            old = s3.put_object(**where)["VersionId"]
+    s3.delete_object(**where)
+    listed = s3.list_object_versions(Bucket=bucket)
+    assert [one["VersionId"] for one in listed["Versions"]] == [old]
+    assert [one["VersionId"] for one in listed["DeleteMarkers"]] == ["null"]
+    for version in ("null", old):
+        s3.delete_object(**where, VersionId=version)
+    assert "Versions" not in s3.list_object_versions(Bucket=bucket)
+
+
 def test_unfinished_uploads_are_listed_whatever_their_keys(s3, bucket):
     keys = [key for key in ODD if "\x01" not in key and "\ufffe" not in key]
     uploads = {key: s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys}

@@ -13,6 +13,9 @@ import workshop
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from tests.strangers import TAGS, everything_of
+from tests.stub_aws import moto_s3
+
 REGION = "eu-west-1"  # not S3's default region, which is made differently
 SCRIPTS = Path(workshop.__file__).parent
 
@@ -20,7 +23,8 @@ SCRIPTS = Path(workshop.__file__).parent
 @pytest.fixture
 def aws(monkeypatch, tmp_path):
     """An empty AWS in memory, and no trace of whoever runs the tests."""
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION", workshop.ROLE_VARIABLE):
+    settings = (workshop.ROLE_VARIABLE, "SAGEMAKER_WORKSHOP_BUCKET")
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION", *settings):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "test")
@@ -32,6 +36,7 @@ def aws(monkeypatch, tmp_path):
     monkeypatch.setenv("SAGEMAKER_USER_CONFIG_OVERRIDE", str(config))
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    moto_s3.mend()
     with mock_aws():
         yield boto3.client("s3")
 
@@ -112,16 +117,41 @@ def test_second_session_changes_nothing(aws, monkeypatch):
     workshop.ensure_bucket(aws, workshop.bucket_name("123456789012", REGION), "123456789012")
 
 
-def test_bucket_left_half_made_is_completed_and_keeps_its_own_tags(aws):
+def test_run_that_is_cut_off_while_it_makes_the_bucket_leaves_no_doubt_whose_it_is(
+    aws, monkeypatch
+):
+    """It is made and tagged by one call, so there is nothing to finish and nothing to guess."""
+    bucket = workshop.bucket_name("123456789012", REGION)
+
+    def cut_off(**_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        for call in ("put_bucket_tagging", "put_public_access_block"):
+            patch.setattr(aws, call, cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            workshop.ensure_bucket(aws, bucket, "123456789012")
+    assert aws.get_bucket_tagging(Bucket=bucket)["TagSet"] == [workshop.WORKSHOP_TAG]
+    assert workshop.session().default_bucket() == bucket
+
+
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
+@pytest.mark.parametrize("full", [True, False], ids=["full", "empty"])
+def test_bucket_that_somebody_else_made_is_not_used_and_stays_as_it_is(aws, tags, full):
     bucket = workshop.bucket_name("123456789012", REGION)
     aws.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    own = {"Key": "team", "Value": "blue"}
-    aws.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [own]})
-    workshop.session()
-    tags = aws.get_bucket_tagging(Bucket=bucket)["TagSet"]
-    assert own in tags
-    assert workshop.WORKSHOP_TAG in tags
-    assert aws.get_public_access_block(Bucket=bucket)
+    if tags:
+        aws.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    if full:
+        aws.put_object(Bucket=bucket, Key="theirs", Body=b"1")
+    before = everything_of(aws, bucket)
+    with pytest.raises(workshop.WorkshopError) as caught:
+        workshop.session()
+    said = str(caught.value)
+    assert said.startswith(f"There is a bucket {bucket} without the workshop's tag")
+    assert f"set SAGEMAKER_WORKSHOP_BUCKET={bucket} to use it" in said
+    assert len(said.splitlines()) == 1
+    assert everything_of(aws, bucket) == before
 
 
 @pytest.mark.parametrize(
@@ -130,7 +160,7 @@ def test_bucket_left_half_made_is_completed_and_keeps_its_own_tags(aws):
         ("403", "head_bucket"),  # somebody else's, or no right to look
         ("BucketAlreadyExists", "create_bucket"),
         ("AccessDenied", "create_bucket"),
-        ("AccessDenied", "put_bucket_tagging"),
+        ("AccessDenied", "put_public_access_block"),
     ],
 )
 def test_bucket_of_others_or_a_missing_right_is_one_clear_sentence(

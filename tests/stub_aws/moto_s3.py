@@ -1,4 +1,4 @@
-"""Mends moto's S3 where it is wrong: the tags of buckets, and odd keys in two listings.
+"""Mends moto's S3 where it is wrong: tags of buckets, odd keys in listings, suspended versions.
 
 - A bucket that is deleted takes its tags with it. moto keeps tags beside its buckets, by name, and
   a new bucket of an old name would have the old one's. The workshop knows its bucket by its tag, so
@@ -7,6 +7,8 @@
   refused where the caller has that bucket already, in us-east-1 too.
 - ListObjectVersions and ListMultipartUploads obey `encoding-type=url`. Without that a key with a
   control character makes an answer that is not XML.
+- Where versioning is suspended, a deletion takes the version that it names, or, if it names none,
+  puts a marker in the place of the version "null". moto takes all versions of the key.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ LISTED = {
 ENCODED = ("Delimiter", "Key", "KeyMarker", "NextKeyMarker", "Prefix")
 
 _delete = S3Backend.delete_bucket
+_delete_object = S3Backend.delete_object
 _put = S3Response._bucket_response_put
 _serialized = S3Response.serialized
 
@@ -36,6 +39,25 @@ def _delete_with_tags(self: S3Backend, bucket_name: str) -> FakeBucket | None:
     if bucket is not None:  # it was empty, and is gone
         self.tagger.delete_all_tags_for_resource(bucket.arn)
     return bucket
+
+
+def _delete_one_version(
+    self: S3Backend, bucket_name: str, key_name: str, version_id: str | None = None, **more: Any
+) -> Any:
+    bucket = self.get_bucket(bucket_name)
+    if bucket.versioning_status != "Suspended":
+        return _delete_object(self, bucket_name, key_name, version_id, **more)
+    bucket.versioning_status = "Enabled"
+    try:
+        done = _delete_object(self, bucket_name, key_name, version_id, **more)
+    finally:
+        bucket.versioning_status = "Suspended"
+    if version_id is None and (there := bucket.keys.getlist(key_name, [])):
+        *older, marker = there
+        marker._version_id = "null"
+        kept = [one for one in older if one.version_id not in (None, "null")]
+        bucket.keys.setlist(key_name, [*kept, marker])
+    return done
 
 
 def _put_with_tags(self: S3Response, request: Any, bucket_name: str, querystring: Any) -> Any:
@@ -72,5 +94,6 @@ def _serialized_as_asked(self: S3Response, answer: ActionResult) -> Any:
 def mend() -> None:
     """Change moto in this process; any number of times."""
     S3Backend.delete_bucket = _delete_with_tags
+    S3Backend.delete_object = _delete_one_version
     S3Response._bucket_response_put = _put_with_tags
     S3Response.serialized = _serialized_as_asked

@@ -1,0 +1,89 @@
+"""What AWS refuses or leaves unanswered, as one sentence: the cause, and the remedy.
+
+Importing is cheap: botocore is loaded by the functions that need it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+class WorkshopError(RuntimeError):
+    """Something a lesson needs is not there; the message says the cause and the remedy."""
+
+
+POLICY = "scripts/notebook_instance/execution_role_policy.json"
+
+# An answer to HEAD has no body, so S3 cannot say in it which right was missing.
+SILENT = {"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
+
+# How the services say that a key is unknown, wrong or no longer valid.
+STALE = re.compile(
+    r"ExpiredToken|RequestExpired|TokenRefreshRequired|InvalidClientTokenId|InvalidAccessKeyId"
+    r"|UnrecognizedClient|SignatureDoesNotMatch|InvalidSignature|InvalidToken|AuthFailure"
+    r"|MissingAuthenticationToken|RequestTimeTooSkewed"
+)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what a call to AWS can raise: a refusal, no answer, an answer that is none."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    return ClientError, BotoCoreError, ResponseParserError
+
+
+def missing_right(error: Any) -> str | None:
+    """The action that a refusal (botocore's ClientError) says is not allowed, and on what.
+
+    None where it is no refusal for lack of a right. AWS's sentence is "User: … is not authorized to
+    perform: ACTION on resource: ARN because …"; where it is shorter, the operation is named.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code not in ("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        return None
+    if named := re.search(r"to perform: (\S+)(?: on resource: \"?([^\s\"]+))?", message):
+        return f"{named[1]} on {named[2]}" if named[2] else named[1]
+    return SILENT.get(error.operation_name, f"to call {error.operation_name}")
+
+
+def reason(error: Exception) -> str:
+    """Return the cause of one of `failures()`, a full stop, and the remedy without one."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, ClientError):
+        return _refusal(error)
+    if isinstance(error, BotoCoreError):
+        return _no_answer(error)
+    return f"what answers is not AWS ({_one_line(error)}). Look for a proxy or a login page between"
+
+
+def _refusal(error: Any) -> str:
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if right := missing_right(error):
+        return f"your role lacks the right {right}. Add it as in {POLICY}"
+    if STALE.match(code):
+        return f"your AWS credentials are not valid, or not any more ({code}). Sign in again"
+    return f"{code}, {_one_line(message)}. Remedy that"
+
+
+def _no_answer(error: Any) -> str:
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError
+
+    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+        return (
+            "no AWS credentials were found. Set an account up with `aws configure`, or sign in "
+            "with `aws sso login`"
+        )
+    if isinstance(error, NoConnection | HTTPClientError):
+        return (
+            f"AWS does not answer ({_one_line(error)}). Look at the network and the region's name"
+        )
+    return f"{_one_line(error)}. Remedy that"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split()).rstrip(".")
