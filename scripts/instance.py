@@ -6,7 +6,8 @@
     python scripts/instance.py template    prints the CloudFormation template
 
 It is one CloudFormation stack, notebook_instance/template.yaml. Whatever costs money or deletes
-something says what, and asks first; `--yes` answers. What lacks the workshop's tag is not touched.
+something says what, and asks first; `--yes` answers. Ours is what has the workshop's tag, or the
+tag by which CloudFormation names a stack of ours; what else has a name of ours is not touched.
 Your own credentials are used, and need rights on CloudFormation, SageMaker, S3 and IAM.
 """
 
@@ -18,22 +19,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import buckets
 import costs
 import instance_template
+import refusals
 import stacks
 import workshop
 
 NAME = "sagemaker-workshop"  # of the stack, and of the notebook instance in it
 INSTANCE = "NotebookInstance"  # its name inside the template
+ROLE = "ExecutionRole"
+STACK_TAG = "aws:cloudformation:stack-id"  # CloudFormation's own; no person can set it
 INSTANCE_TYPE = "ml.t3.medium"
 VOLUME_GB = 20
 IDLE_MINUTES = 60
-BATCH = 1000  # objects that S3 deletes by one request at most
 REPOSITORY = re.compile(r"https://[A-Za-z0-9._~/+%-]+")
 
 
@@ -143,7 +148,9 @@ def create(place: Place, asked: argparse.Namespace) -> int:
             f"The instance can clone only from a public https address, not {repository!r}: give "
             "one with --repository."
         )
-    has_bucket = _bucket_is_ours(place)
+    has_bucket, problem = _look_at_bucket(place)
+    if problem:
+        raise InstanceError(problem)
     print(f"This makes, in {place.region} of account {place.account}:")
     print(f"  {'' if has_bucket else 'a bucket, '}an execution role, and a notebook instance")
     print(f"  that clones {repository}")
@@ -193,6 +200,7 @@ def _already_there(place: Place, stack: dict[str, Any], yes: bool) -> int:
             "by hand: run `make instance-delete`, then make it again."
         )
     if about["NotebookInstanceStatus"] == "Stopped":
+        _check_instance(place, about)
         kind = about["InstanceType"]
         print(f"The notebook instance is there and stopped. {kind}: {hourly(kind, place.region)}")
         if not confirmed("Start it?", yes):
@@ -244,39 +252,76 @@ def _origin() -> str:
 
 
 def _check_ours(stack: dict[str, Any]) -> None:
-    if not stacks.is_ours(stack.get("Tags", [])):
+    if not buckets.is_ours(stack.get("Tags", [])):
         raise InstanceError(
             f"There is a stack {NAME} without the workshop's tag, so somebody else made it, and it "
             "is not touched: use another account or region."
         )
 
 
-def _bucket_is_ours(place: Place) -> bool:
-    """Whether the workshop's bucket is there. Raises InstanceError when its name is taken."""
+def _is_made_by_us(place: Place, tags: Sequence[dict[str, str]]) -> bool:
+    """Return whether something with these tags is the workshop's."""
+    if buckets.is_ours(tags):
+        return True
+    by_stack = [tag["Value"] for tag in tags if tag["Key"] == STACK_TAG]
+    stack = stacks.find(place.cloudformation, by_stack[0]) if by_stack else None
+    return bool(stack and stack["StackName"] == NAME and buckets.is_ours(stack.get("Tags", [])))
+
+
+def _check_instance(place: Place, about: dict[str, Any]) -> None:
+    """Raise InstanceError where somebody has put an instance of their own in the place of ours."""
+    pages = place.sagemaker.get_paginator("list_tags")
+    listed = pages.paginate(ResourceArn=about["NotebookInstanceArn"])
+    tags = [tag for page in listed for tag in page["Tags"]]
+    if not _is_made_by_us(place, tags):
+        raise InstanceError(_replaced("notebook instance", about["NotebookInstanceName"]))
+
+
+def _check_role(place: Place) -> None:
+    """Raise InstanceError where somebody has put a role of their own in the place of ours."""
+    name = stacks.physical_id(place.cloudformation, NAME, ROLE)
+    client = place.boto.client("iam")
+    if name is None:
+        return
+    with suppress(client.exceptions.NoSuchEntityException):
+        tags = client.get_role(RoleName=name)["Role"].get("Tags", [])
+        if not _is_made_by_us(place, tags):
+            raise InstanceError(_replaced("role", name))
+
+
+def _replaced(kind: str, name: str) -> str:
+    return (
+        f"The {kind} {name} lacks the workshop's tag, so somebody else made it, and nothing is "
+        f"changed, for with the stack {NAME} it would be deleted: delete it where it is yours, or "
+        f"{buckets.tag_again()}."
+    )
+
+
+def _look_at_bucket(place: Place, to_delete: bool = False) -> tuple[bool, str]:
+    """Return whether the workshop's bucket is there, and what is wrong with one of its name.
+
+    Lessons use it only with the workshop's tag; `to_delete` it, CloudFormation's is proof as well.
+    """
     from botocore.exceptions import ClientError
 
-    owner = {"Bucket": place.bucket, "ExpectedBucketOwner": place.account}
     try:
-        place.s3.head_bucket(**owner)
-        tags = place.s3.get_bucket_tagging(**owner)["TagSet"]
+        if not buckets.exists(place.s3, place.bucket, place.account):
+            return False, ""
+        tags = buckets.tags_of(place.s3, place.bucket, place.account)
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in ("404", "NoSuchBucket"):
-            return False
-        if code == "403":
-            raise InstanceError(
+        if error.response["Error"]["Code"] == "403":
+            return False, (
                 f"The bucket name {place.bucket} is taken by another account, or you lack the "
                 "right s3:ListBucket on it."
-            ) from error
-        if code != "NoSuchTagSet":
-            raise
-        tags = []
-    if not stacks.is_ours(tags):
-        raise InstanceError(
-            f"There is a bucket {place.bucket} without the workshop's tag, so it is not touched: "
-            "delete it or tag it workshop=sagemaker-training, where it is yours."
-        )
-    return True
+            )
+        raise
+    if buckets.is_ours(tags) or (to_delete and _is_made_by_us(place, tags)):
+        return True, ""
+    return False, (
+        f"There is a bucket {place.bucket} without the workshop's tag, so somebody else made it, "
+        "and it is not touched: use another region, or delete it where it is yours, or "
+        f"{buckets.tag_again()}."
+    )
 
 
 # --- status -------------------------------------------------------------------------------------
@@ -285,7 +330,7 @@ def _bucket_is_ours(place: Place) -> bool:
 def status(place: Place, asked: argparse.Namespace) -> int:
     """Print what is there and what it costs now; returns the exit code."""
     stack = stacks.find(place.cloudformation, NAME)
-    there = _bucket_is_ours(place)
+    there, problem = _look_at_bucket(place)
     if stack is None:
         print(f"There is no stack {NAME} in {place.region} of account {place.account}.")
     else:
@@ -297,6 +342,8 @@ def status(place: Place, asked: argparse.Namespace) -> int:
         known = place.region == costs.S3_STANDARD.region
         month = f"{costs.dollars(costs.storage_per_month(size))} a month" if known else PRICES
         print(f"bucket {place.bucket}: {objects(count, size)}: {month}")
+    if problem:
+        raise InstanceError(problem)
     if stack is None and not there:
         print("Nothing of it bills.")
     return 0
@@ -335,14 +382,9 @@ def _describe(place: Place) -> dict[str, Any] | None:
 
 
 def _content(place: Place) -> tuple[int, int]:
-    """The number of objects in the bucket, and their bytes."""
-    sizes = [entry["Size"] for entry in _objects(place)]
+    """The number of objects in the bucket, old versions among them, and their bytes."""
+    sizes = [entry.size for entry in buckets.versions(place.s3, buckets.Bucket(place.bucket))]
     return len(sizes), sum(sizes)
-
-
-def _objects(place: Place) -> Iterator[dict[str, Any]]:
-    for page in place.s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket):
-        yield from page.get("Contents", [])
 
 
 # --- delete -------------------------------------------------------------------------------------
@@ -351,16 +393,23 @@ def _objects(place: Place) -> Iterator[dict[str, Any]]:
 def delete(place: Place, asked: argparse.Namespace) -> int:
     """Remove the place with all that is in it; returns the exit code.
 
-    Safe to repeat. Raises InstanceError or StackError with one sentence when something stays.
+    Safe to repeat. What is somebody else's stays, whatever its name. Raises InstanceError or
+    StackError with one sentence when something stays.
     """
     stack = stacks.find(place.cloudformation, NAME)
+    about = None
     if stack is not None:
         _check_ours(stack)
-    there = _bucket_is_ours(place)
+        about = _describe(place)
+        if about is not None:
+            _check_instance(place, about)
+        _check_role(place)
+    there, problem = _look_at_bucket(place, to_delete=True)
     if stack is None and not there:
+        if problem:
+            raise InstanceError(problem)
         print(f"Nothing of it is in {place.region} of account {place.account}.")
         return 0
-    about = _describe(place) if stack is not None else None
     print(f"This deletes, in {place.region} of account {place.account}, for ever:")
     if about is not None:
         print(f"  the notebook instance {about['NotebookInstanceName']}, with all files on it")
@@ -376,10 +425,15 @@ def delete(place: Place, asked: argparse.Namespace) -> int:
     if about is not None:
         _stop(place, about)
     if there:
-        _empty(place)
-    if stack is not None:
+        problem = _empty(place)
+    if stack is not None:  # whatever became of the bucket, for the instance bills more
         _delete_stack(place, stack["StackId"])
-    _delete_bucket(place)
+    if there and not problem:
+        with suppress(place.s3.exceptions.NoSuchBucket):
+            place.s3.delete_bucket(Bucket=place.bucket)
+        print(f"  deleted the bucket {place.bucket}")
+    if problem:
+        raise InstanceError(f"The rest is deleted. {problem}")
     print("All of it is deleted; nothing of it bills any more.")
     return 0
 
@@ -415,22 +469,17 @@ def _await(place: Place, *until: str) -> None:
         time.sleep(stacks.EVERY_S)
 
 
-def _empty(place: Place) -> None:
-    for page in place.s3.get_paginator("list_multipart_uploads").paginate(Bucket=place.bucket):
-        for upload in page.get("Uploads", []):  # no listing of objects shows them
-            which = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-            place.s3.abort_multipart_upload(Bucket=place.bucket, **which)
-    keys = [{"Key": entry["Key"]} for entry in _objects(place)]
-    for start in range(0, len(keys), BATCH):
-        batch = {"Objects": keys[start : start + BATCH], "Quiet": True}
-        # S3 answers 200 and lists what it did not delete.
-        failed = place.s3.delete_objects(Bucket=place.bucket, Delete=batch).get("Errors", [])
-        if failed:
-            raise InstanceError(
-                f"{len(failed)} objects could not be deleted, the first is {failed[0]['Key']} "
-                f"({failed[0]['Code']}): you need s3:DeleteObject; then delete again."
-            )
-        print(f"  deleted {min(start + BATCH, len(keys)):,} of {len(keys):,} objects", flush=True)
+def _empty(place: Place) -> str:
+    """Delete all that is in the bucket; returns why it could not, or nothing."""
+    bucket = buckets.Bucket(place.bucket)
+    try:
+        buckets.abort_uploads(place.s3, bucket)
+        for count in buckets.empty(place.s3, bucket):
+            print(f"  deleted {count:,} object{'' if count == 1 else 's'}", flush=True)
+    except (workshop.WorkshopError, *refusals.failures()) as error:
+        why = str(error) if isinstance(error, workshop.WorkshopError) else refusals.reason(error)
+        return f"The bucket {place.bucket} was not emptied: {why}, then delete again."
+    return ""
 
 
 def _delete_stack(place: Place, stack_id: str) -> None:
@@ -443,13 +492,6 @@ def _delete_stack(place: Place, stack_id: str) -> None:
         raise stacks.StackError(f"{why} Remedy that, and run `make instance-delete` again.")
 
 
-def _delete_bucket(place: Place) -> None:
-    """Delete the bucket where the stack had not made it."""
-    if _bucket_is_ours(place):
-        place.s3.delete_bucket(Bucket=place.bucket)
-        print(f"  deleted the bucket {place.bucket}")
-
-
 # --- the command line ---------------------------------------------------------------------------
 
 
@@ -460,7 +502,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(instance_template.body())
         return 0
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
     commands = {"create": create, "status": status, "delete": delete}
     try:
@@ -474,9 +516,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
     except ClientError as error:
         print(refusal(error), file=sys.stderr)
-    except BotoCoreError as error:
-        said = str(error).rstrip(".")
-        print(f"AWS could not be asked: {said}. {_remedy(error)}".strip(), file=sys.stderr)
+    except refusals.failures() as error:
+        print(f"AWS could not be asked: {refusals.reason(error)}.", file=sys.stderr)
     return 1
 
 
@@ -488,21 +529,13 @@ def refusal(error: Any) -> str:
             f"You lack the right {right}: ask whoever manages the account for it, or use the "
             "credentials of somebody who has it."
         )
-    if code.startswith(("ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId")):
+    if refusals.STALE.match(code):
         return f"Your AWS credentials are not valid, or not any more ({code}): sign in again."
     if code == "AlreadyExistsException":
         return f"A stack {NAME} has just been made by somebody else: see `make instance-status`."
     if code in ("LimitExceededException", "ResourceLimitExceeded"):
         return f"A quota of your account is used up ({message}): see Service Quotas."
     return f"AWS refused {error.operation_name} ({code}): {message}"
-
-
-def _remedy(error: Any) -> str:
-    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-        return "Set an account up with `aws configure`, or sign in with `aws sso login`."
-    if type(error).__name__ == "EndpointConnectionError":
-        return "Is the region's name right, and is there a network?"
-    return ""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,11 +32,6 @@ def find(client: Any, name: str) -> dict[str, Any] | None:
         raise
 
 
-def is_ours(tags: list[dict[str, str]]) -> bool:
-    """Whether the workshop's tag is among these."""
-    return workshop.WORKSHOP_TAG in [{"Key": tag["Key"], "Value": tag["Value"]} for tag in tags]
-
-
 def physical_id(client: Any, stack: str, logical_id: str) -> str | None:
     """What a stack's resource is called outside it; None where it has no such resource (now)."""
     for resource in client.describe_stack_resources(StackName=stack)["StackResources"]:

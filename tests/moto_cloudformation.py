@@ -2,8 +2,9 @@
 
 moto 5.2.5 makes a bucket with its encryption and tags alone, a notebook instance with its type and
 role alone and under a name of its own, a role's policies as Python's text instead of JSON, and of
-a bucket's policy nothing. `extend` adds the rest by moto's own backends. A bucket's policy is kept
-but not enforced: moto would deny by it whatever its condition says.
+a bucket's policy nothing; and it knows one DeletionPolicy alone. `extend` adds the rest by moto's
+own backends. A bucket's policy is kept but not enforced: moto would deny by it whatever its
+condition says.
 """
 
 from __future__ import annotations
@@ -79,6 +80,15 @@ def extend() -> None:
         return plain_role(cls, name, template, account, region, **more)
 
     Role.create_from_cloudformation_json = classmethod(make_role)
+    plain_deletion = parsing.ResourceMap.delete
+
+    def delete(self: parsing.ResourceMap) -> None:
+        for resource in self._resource_json_map.values():
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+                resource["DeletionPolicy"] = "Retain"  # its creation did not fail
+        plain_deletion(self)
+
+    parsing.ResourceMap.delete = delete
     for cached in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
         cached.cache_clear()
 

@@ -10,19 +10,24 @@ import argparse
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import boto3
+import buckets
 import costs
 import instance
 import pytest
 import stacks
 import workshop
 from botocore.stub import Stubber
+from moto.s3.models import s3_backends
+from refusals import WorkshopError
 
 from tests import moto_cloudformation
+from tests.strangers import TAGS, everything_of
 from tests.stub_aws.aws import StubAWS, create_role
 from tests.stub_jobs import make_client
 from tests.test_notebook_instance_template import ADMINISTRATOR
@@ -218,21 +223,196 @@ def test_a_stack_without_the_tag_is_not_touched(
     assert stacks.find(strangers_stack, instance.NAME)["StackStatus"] == "CREATE_COMPLETE"
 
 
+@pytest.fixture
+def strangers_bucket(clients: Callable[[str], Any]) -> Iterator[Callable[..., dict[str, Any]]]:
+    """A function that puts a bucket in the place of ours, and returns all that it is."""
+    s3 = clients("s3")
+
+    def make(tags: list[dict[str, str]], full: bool = True) -> dict[str, Any]:
+        with suppress(s3.exceptions.NoSuchBucket):
+            s3.delete_bucket(Bucket=BUCKET)
+        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        if tags:
+            s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": tags})
+        if full:
+            s3.put_object(Bucket=BUCKET, Key="kept", Body=b"1")
+            s3.create_multipart_upload(Bucket=BUCKET, Key="kept-too")
+        return everything_of(s3, BUCKET)
+
+    yield make
+    for _ in buckets.empty(s3, buckets.Bucket(BUCKET)):
+        """Each step deletes some objects."""
+    buckets.abort_uploads(s3, buckets.Bucket(BUCKET))
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
 @pytest.mark.parametrize("verb", ["create", "status", "delete"])
 def test_a_bucket_without_the_tag_is_not_touched(
     verb: str,
+    tags: list[dict[str, str]],
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    strangers_bucket: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = strangers_bucket(tags)
+    assert command(verb, "--yes", "--repository", URL) == 1
+    assert f"a bucket {BUCKET} without the workshop's tag" in capsys.readouterr().err
+    assert everything_of(clients("s3"), BUCKET) == before
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["full", "empty"])
+def test_a_bucket_in_the_place_of_ours_stays_and_the_rest_is_deleted(
+    full: bool,
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    strangers_bucket: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Or ours, which has lost its tag: the instance does not go on billing because of that."""
+    assert command(*CREATE) == 0
+    before = strangers_bucket([], full)
+    capsys.readouterr()
+    assert command("status") == 1
+    said = capsys.readouterr()
+    assert "notebook instance sagemaker-workshop: InService" in said.out
+    assert f"a bucket {BUCKET} without the workshop's tag" in said.err
+    assert command("delete", "--yes") == 1
+    said = capsys.readouterr()
+    assert "the bucket" not in said.out
+    assert said.err.startswith("The rest is deleted. There is a bucket")
+    assert len(said.err.splitlines()) == 1
+    assert clients("sagemaker").list_notebook_instances()["NotebookInstances"] == []
+    assert stacks.find(clients("cloudformation"), instance.NAME) is None
+    assert everything_of(clients("s3"), BUCKET) == before
+
+
+def tag_as_cloudformation_does(s3: Any, stack_id: str, tags: list[dict[str, str]]) -> None:
+    """moto does not, and lets no client do it, as AWS lets none."""
+    mark = {"Key": "aws:cloudformation:stack-id", "Value": stack_id}
+    s3_backends["123456789012"]["aws"].put_bucket_tagging(
+        BUCKET, {tag["Key"]: tag["Value"] for tag in [*tags, mark]}
+    )
+
+
+@pytest.mark.parametrize("whose", ["ours", "another stack", "none"])
+def test_a_bucket_that_lost_its_tag_is_ours_if_cloudformation_made_it_for_us(
+    whose: str,
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    strangers_bucket: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    s3, cloudformation = clients("s3"), clients("cloudformation")
+    assert command(*CREATE) == 0
+    template = '{"Resources": {"Kept": {"Type": "AWS::S3::Bucket"}}}'
+    other = cloudformation.create_stack(StackName="another", TemplateBody=template)["StackId"]
+    stack_id = stacks.find(cloudformation, instance.NAME)["StackId"]
+    strangers_bucket([])
+    made_by = {"ours": stack_id, "another stack": other, "none": f"{stack_id}0"}[whose]
+    tag_as_cloudformation_does(s3, made_by, [{"Key": "team", "Value": "blue"}])
+    before = everything_of(s3, BUCKET)
+    assert command("delete", "--yes") == (0 if whose == "ours" else 1), capsys.readouterr().err
+    cloudformation.delete_stack(StackName="another")
+    assert stacks.find(cloudformation, instance.NAME) is None
+    if whose == "ours":
+        assert BUCKET not in [b["Name"] for b in s3.list_buckets()["Buckets"]]
+        strangers_bucket([])  # what the fixture takes away again
+    else:
+        assert everything_of(s3, BUCKET) == before
+
+
+def in_place_of_the_instance(clients: Callable[[str], Any]) -> Callable[[], Any]:
+    client = clients("sagemaker")
+    about = client.describe_notebook_instance(NotebookInstanceName=instance.NAME)
+    client.stop_notebook_instance(NotebookInstanceName=instance.NAME)
+    client.delete_notebook_instance(NotebookInstanceName=instance.NAME)
+    client.create_notebook_instance(
+        NotebookInstanceName=instance.NAME,
+        InstanceType="ml.t3.medium",
+        RoleArn=about["RoleArn"],
+        Tags=TAGS["another tag"],
+    )
+    client.stop_notebook_instance(NotebookInstanceName=instance.NAME)
+
+    def look() -> Any:
+        about = client.describe_notebook_instance(NotebookInstanceName=instance.NAME)
+        tags = client.list_tags(ResourceArn=about["NotebookInstanceArn"])["Tags"]
+        return {name: about[name] for name in about if name != "ResponseMetadata"}, tags
+
+    return look
+
+
+def in_place_of_the_role(clients: Callable[[str], Any]) -> Callable[[], Any]:
+    client, name = clients("iam"), f"sagemaker-workshop-execution-role-{REGION}"
+    for policy in client.list_role_policies(RoleName=name)["PolicyNames"]:
+        client.delete_role_policy(RoleName=name, PolicyName=policy)
+    client.delete_role(RoleName=name)
+    client.create_role(RoleName=name, AssumeRolePolicyDocument="{}", Tags=TAGS["another tag"])
+    return lambda: client.get_role(RoleName=name)["Role"]
+
+
+@pytest.mark.parametrize("replace", [in_place_of_the_instance, in_place_of_the_role])
+def test_what_somebody_put_in_the_place_of_ours_is_not_deleted_with_the_stack(
+    replace: Callable[..., Any],
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """CloudFormation knows its resources by name alone: it would delete the stranger's."""
+    assert command(*CREATE) == 0
+    look = replace(clients)
+    before = look()
+    capsys.readouterr()
+    for verb in ("delete", "create") if replace is in_place_of_the_instance else ("delete",):
+        assert command(verb, "--yes") == 1
+        assert " lacks the workshop's tag, so somebody else made it" in capsys.readouterr().err
+    assert look() == before
+    assert stacks.find(clients("cloudformation"), instance.NAME) is not None
+    if replace is in_place_of_the_instance:  # now say that it is ours, so that all of it can go
+        tag = {"ResourceArn": before[0]["NotebookInstanceArn"], "Tags": [workshop.WORKSHOP_TAG]}
+        clients("sagemaker").add_tags(**tag)
+    else:
+        clients("iam").tag_role(RoleName=before["RoleName"], Tags=[workshop.WORKSHOP_TAG])
+
+
+def test_old_versions_go_too(
     command: Callable[..., int],
     clients: Callable[[str], Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     s3 = clients("s3")
-    s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    s3.delete_bucket_tagging(Bucket=BUCKET)  # moto remembers the tags of one that is deleted
-    s3.put_object(Bucket=BUCKET, Key="kept")
-    assert command(verb, "--yes", "--repository", URL) == 1
-    assert f"a bucket {BUCKET} without the workshop's tag" in capsys.readouterr().err
-    s3.delete_object(Bucket=BUCKET, Key="kept")  # it was still there
-    s3.delete_bucket(Bucket=BUCKET)
+    assert command(*CREATE) == 0
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for _ in range(2):
+        s3.put_object(Bucket=BUCKET, Key="odd\x01key", Body=b"x" * 1_000_000)
+    s3.delete_object(Bucket=BUCKET, Key="odd\x01key")
+    assert command("delete", "--yes") == 0, capsys.readouterr().err
+    assert "with all in it: 3 objects, 2.0 MB" in capsys.readouterr().out
+    assert BUCKET not in [b["Name"] for b in s3.list_buckets()["Buckets"]]
+
+
+def test_a_bucket_that_cannot_be_emptied_keeps_no_instance_running(
+    command: Callable[..., int],
+    clients: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert command(*CREATE) == 0
+    clients("s3").put_object(Bucket=BUCKET, Key="locked")
+    refused = {"Key": "locked", "Code": "AccessDenied", "Message": "Object is locked"}
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            buckets, "_delete", lambda *_: (_ for _ in ()).throw(WorkshopError(str(refused)))
+        )
+        assert command("delete", "--yes") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"The rest is deleted. The bucket {BUCKET} was not emptied: ")
+    assert clients("sagemaker").list_notebook_instances()["NotebookInstances"] == []
+    assert stacks.find(clients("cloudformation"), instance.NAME) is None
+    assert command("delete", "--yes") == 0
+    assert BUCKET not in [b["Name"] for b in clients("s3").list_buckets()["Buckets"]]
 
 
 # ---- what it costs -------------------------------------------------------------------------------

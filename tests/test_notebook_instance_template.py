@@ -65,6 +65,9 @@ def stack(stub_aws: StubAWS) -> Iterator[Stack]:
     yield made
     made.sagemaker.stop_notebook_instance(NotebookInstanceName=instance.NAME)
     made.cloudformation.delete_stack(StackName="template-test")
+    made.s3.delete_bucket(
+        Bucket=BUCKET
+    )  # it is still there: see test_the_bucket_outlives_the_stack
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,14 @@ def test_what_moto_does_not_know(template: dict[str, Any]) -> None:
     assert metadata == {"MinimumInstanceMetadataServiceVersion": "2"}
     owner = resource(template, "Bucket")["OwnershipControls"]["Rules"]
     assert owner == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_the_bucket_outlives_the_stack(template: dict[str, Any]) -> None:
+    """CloudFormation would delete what has its name, whoever made it; scripts/instance.py looks."""
+    for name in ("Bucket", "BucketPolicy"):
+        about = template["Resources"][name]
+        assert about["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert about["UpdateReplacePolicy"] == "Retain"
 
 
 def test_only_tls_reaches_the_bucket(template: dict[str, Any]) -> None:
