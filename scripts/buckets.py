@@ -266,7 +266,7 @@ def _write_note(s3: Any, bucket: str, prefixes: tuple[str, ...], first: bool) ->
 
 
 def _problem(error: Exception, bucket: str) -> str:
-    code = error.response["Error"]["Code"] if hasattr(error, "response") else ""
+    code = refusals.code_of(error)
     if code in ("403", "AccessDenied", "BucketAlreadyExists"):
         right = refusals.missing_right(error)
         or_right = f", or your role lacks the right {right}" if right else ""

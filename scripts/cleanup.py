@@ -356,7 +356,7 @@ def _explained(doing: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if getattr(error, "response", {}).get("Error", {}).get("Code") == "BucketNotEmpty":
+    if refusals.code_of(error) == "BucketNotEmpty":
         return f"something has just been put into it. Look at it, {AGAIN}"
     return f"{refusals.reason(error)}, {AGAIN}"
 

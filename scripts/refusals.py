@@ -34,6 +34,13 @@ def failures() -> tuple[type[Exception], ...]:
     return ClientError, BotoCoreError, ResponseParserError
 
 
+def code_of(error: Exception) -> str:
+    """Return AWS's code of a refusal; nothing where it is another failure."""
+    from botocore.exceptions import ClientError
+
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+
+
 def missing_right(error: Any) -> str | None:
     """The action that a refusal (botocore's ClientError) says is not allowed, and on what.
 
@@ -64,6 +71,8 @@ def _refusal(error: Any) -> str:
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if right := missing_right(error):
         return f"your role lacks the right {right}. Add it as in {POLICY}"
+    if code == "400" and error.operation_name in SILENT:
+        return "S3 refuses without a reason, as it does for old AWS credentials. Sign in again"
     if STALE.match(code):
         return f"your AWS credentials are not valid, or not any more ({code}). Sign in again"
     return f"{code}, {_one_line(message)}. Remedy that"

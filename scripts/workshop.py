@@ -92,7 +92,6 @@ def session(make_bucket: bool = True) -> sagemaker.Session:
     """
     check_sdk()
     import boto3
-    import sagemaker
     from botocore.exceptions import NoCredentialsError
 
     try:
@@ -112,6 +111,8 @@ def session(make_bucket: bool = True) -> sagemaker.Session:
     bucket = buckets.chosen(account, boto.region_name)
     if make_bucket:
         buckets.prepare(boto.client("s3"), account)
+    import sagemaker  # not before: it reads the settings, too, and fails by a traceback
+
     return sagemaker.Session(boto_session=boto, default_bucket=bucket)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import workshop
 from tests.strangers import TAGS, everything_of
 from tests.stub_jobs import BUCKET, IMAGE, LOG_GROUP, REPOSITORY, Account, eventually
 from tests.stub_roles import ADMINISTRATOR, WHOLE, Lab, lab
+from tests.weak_line import weak_line
 
 OTHER_BUCKET = "somebody-elses-bucket"
 HANGS = "import time; print('here', flush=True); time.sleep(300)"
@@ -374,6 +376,126 @@ def test_notebook_instances_are_found_by_tag_and_left_alone(room):
     ]
     assert sorted(names) == ["ours", "theirs"]
     assert cleanup.remaining(room.session) == {}
+
+
+# --- when AWS does not answer, or not any more --------------------------------------------------
+
+FAILS = {
+    "cut": r"AWS does not answer \(Connection was closed .*\)\. Look at the network",
+    "expired": r"(your AWS credentials are not valid, or not any more \(ExpiredToken\w*\)|"
+    r"S3 refuses without a reason, as it does for old AWS credentials)\. Sign in again",
+}
+
+# From here on it fails, and then this is what could not be done.
+WHILE_LOOKING = {
+    (cleanup, "_jobs"): "look for the training jobs",
+    (cleanup, "_buckets"): "look at the bucket",
+    (buckets, "tags_of"): "look at the bucket",
+    (buckets, "versions"): "look at the bucket",
+    (buckets, "size_of_parts"): "look at the bucket",
+    (cleanup, "_streams"): "look for the log streams",
+    (cleanup, "_instances"): "look for notebook instances",
+}
+WHILE_DELETING = {
+    (cleanup, "_stop"): "stop the running jobs",
+    (jobs, "wait_for"): "stop the running jobs",
+    (cleanup, "_delete_streams"): "delete the log streams",
+    (cleanup, "_buckets"): "look at the bucket",
+    (buckets, "abort_uploads"): "delete the unfinished uploads",
+    (buckets, "empty"): "delete the objects",
+    (buckets, "_delete"): "delete the objects",
+}
+
+
+@pytest.fixture
+def line(room, monkeypatch):
+    """A session of ours over a line that can fail."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with weak_line(room.aws.environments[WHOLE]["AWS_ENDPOINT_URL"]) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        yield line
+
+
+def fails_in(monkeypatch, line, state, where, call) -> str:
+    """What is read where the line gets into a state when a function is called."""
+    module, name = where
+    plain = getattr(module, name)
+
+    def enter(*arguments, **keywords):
+        line.state = state
+        return plain(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, enter)
+        with pytest.raises(cleanup.CleanupError) as caught:
+            call()
+    line.state = "works"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("state", FAILS)
+def test_where_aws_stops_answering_one_sentence_says_so_and_it_can_be_run_again(
+    room, line, monkeypatch, state
+):
+    room.job("print(1)")
+    running = room.job(HANGS, wait=False)
+    begin_upload(room.s3, BUCKET)
+    session = room.aws.look()
+    called = {
+        **{(where, "look"): doing for where, doing in WHILE_LOOKING.items()},
+        **{(where, "delete"): doing for where, doing in WHILE_DELETING.items()},
+    }
+    found = cleanup.found(session)
+    for (where, verb), doing in called.items():
+        said = fails_in(
+            monkeypatch,
+            line,
+            state,
+            where,
+            lambda verb=verb: (
+                cleanup.found(session) if verb == "look" else cleanup.delete(session, found)
+            ),
+        )
+        assert re.match(rf"The cleanup could not {doing}: {FAILS[state]}.*, then run", said), said
+        assert "\n" not in said
+        if verb == "look":
+            assert room.status(running) == "InProgress"
+        assert BUCKET in room.buckets()
+    delete(session)
+    assert cleanup.remaining(session) == {}
+
+
+WITHOUT = {
+    "network": ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "AWS does not answer"),
+    "valid keys": ({"AWS_ACCESS_KEY_ID": "ASIAINVENTED"}, "not valid, or not any more (InvalidCl"),
+    "a valid secret": ({"AWS_SECRET_ACCESS_KEY": "invented"}, "not any more (SignatureDoesNotM"),
+    "a profile": ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
+}
+
+
+@pytest.mark.parametrize("missing", WITHOUT)
+def test_command_line_without_it_is_one_sentence(room, missing):
+    changes, wanted = WITHOUT[missing]
+    environment = room.aws.environments[WHOLE] | {"AWS_MAX_ATTEMPTS": "1"} | changes
+    command = [sys.executable, "scripts/cleanup.py", "--delete"]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("AWS does not say who you are: ")
+    assert wanted in said
+    assert BUCKET in room.buckets()
+
+
+def test_an_impatient_hand_ends_it_with_one_line(room, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cleanup, "found", interrupt)
+    monkeypatch.setattr(workshop, "session", lambda **_: room.session)
+    assert cleanup.main(["--delete"]) == 130
+    assert capsys.readouterr().out.strip().startswith("Interrupted: what is deleted stays deleted")
 
 
 # --- costs --------------------------------------------------------------------------------------
