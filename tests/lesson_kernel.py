@@ -8,6 +8,9 @@ A cell can fail without its reply or its outputs saying so:
 - `!command` ignores the command's exit code.
 
 Here the first is kept from happening, and the third becomes an error output like the second's.
+And the kernel ends, with the scripts that it runs, when the runner is killed: it may be one that
+runs against a real account. (ipykernel's own watch ends the kernel alone.)
+
 Only the runner uses this; a learner's own kernel stays as it is. See `strict_kernels` in
 run_lessons.py.
 """
@@ -15,7 +18,11 @@ run_lessons.py.
 from __future__ import annotations
 
 import functools
+import os
+import signal
 import subprocess
+import threading
+import time
 
 from IPython import get_ipython
 
@@ -41,7 +48,15 @@ def _report_failed_commands(shell) -> None:
     shell.events.register("post_run_cell", show_exit_code)
 
 
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+
 _shell = get_ipython()
+if os.getpgrp() == os.getpid():  # the kernel leads its group, so nothing else is in it
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 _keep_standard_tracebacks(type(_shell))
 _report_failed_commands(_shell)
 del _shell

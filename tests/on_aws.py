@@ -12,6 +12,10 @@
 5. Cleans up by the workshop's tag, as `scripts/cleanup.py --delete` does, and proves that nothing
    is left. What you had there before with that tag goes, too; step 1 has shown it.
 
+What somebody else made stays: a bucket of the workshop's name without its tag ends the run in step
+1, unless SAGEMAKER_WORKSHOP_BUCKET names it. After SIGKILL nothing can clean up, but the lessons
+end, too, and `scripts/cleanup.py --delete` does the rest.
+
 It needs credentials and a region in the environment, and, for a user, SAGEMAKER_ROLE_ARN.
 """
 
@@ -33,9 +37,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import buckets  # noqa: E402
 import cleanup  # noqa: E402
 import costs  # noqa: E402
 import workshop  # noqa: E402
+
+from tests import lifeline  # noqa: E402
 
 KEPT = ROOT / "build" / "on_aws"
 CELL_TIMEOUT_S = 3600  # a cell may wait for several jobs, each minutes long on AWS
@@ -133,8 +140,7 @@ class Stop:
 
 def run_child(command: Sequence[str], stop: Stop | None = None) -> int:
     """Run a command to its end and return its exit code; it ends with us, or when `stop` says."""
-    # A session of its own: Ctrl-C in the terminal comes to us alone, and we decide.
-    child = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    child = lifeline.Child(command)
     try:
         while True:
             try:
@@ -143,18 +149,7 @@ def run_child(command: Sequence[str], stop: Stop | None = None) -> int:
                 if stop and stop.number is not None:
                     return 128 + stop.number
     finally:
-        end(child)
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Interrupt a child as Ctrl-C would, and kill it with all it has started if it goes on."""
-    if child.poll() is None:
-        child.send_signal(signal.SIGINT)
-        try:
-            child.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        child.end(PATIENCE_S)
 
 
 # ---- Cleaning up ---------------------------------------------------------------------------------
@@ -214,7 +209,10 @@ def go(
     identity = session.boto_session.client("sts").get_caller_identity()["Arn"]
     print(f"{identity} in {session.boto_region_name}. {workshop.home(session)}")
     print("Of this workshop there is now, and will be deleted at the end:", flush=True)
-    print(*cleanup.report(cleanup.found(session)), sep="\n", flush=True)
+    found = cleanup.found(session)
+    print(*cleanup.report(found), sep="\n", flush=True)
+    if found.other_bucket and not os.environ.get(buckets.VARIABLE):
+        raise workshop.WorkshopError(buckets.not_ours(found.other_bucket))
     print("Rehearsing on this machine, which costs nothing:", flush=True)
     print(announcement(rehearsal(lessons)), flush=True)
     if not (yes or agreed()):

@@ -11,11 +11,20 @@ import time
 from pathlib import Path
 
 import costs
+import psutil
 import pytest
 import workshop
 
 from tests import on_aws
-from tests.stub_jobs import BUCKET, REPOSITORY, StubProcess, heed_signals, make_client
+from tests.strangers import TAGS, everything_of
+from tests.stub_jobs import (
+    BUCKET,
+    REPOSITORY,
+    eventually,
+    heed_signals,
+    make_client,
+)
+from tests.stub_roles import ADMINISTRATOR, WHOLE, lab
 
 JOB = {"instance_type": "ml.m5.large", "instance_count": 1, "volume_gb": 30, "max_run_s": 600}
 ORDERED = [{**JOB, "lesson": "03"}, {**JOB, "lesson": "03"}, {**JOB, "lesson": "07"}]
@@ -24,10 +33,9 @@ ORDERED = [{**JOB, "lesson": "03"}, {**JOB, "lesson": "03"}, {**JOB, "lesson": "
 LESSONS = """\
 import sys, time
 sys.path.insert(0, "scripts")
-import boto3, workshop
+import boto3, buckets
 s3, account = boto3.client("s3"), boto3.client("sts").get_caller_identity()["Account"]
-bucket = workshop.bucket_name(account, s3.meta.region_name)
-workshop.ensure_bucket(s3, bucket, account)
+bucket = buckets.prepare(s3, account)
 s3.put_object(Bucket=bucket, Key="data/thing", Body=b"1")
 print("the lessons are at work", flush=True)
 time.sleep(float(sys.argv[1]))
@@ -41,17 +49,18 @@ def stand_in(seconds: float = 0, code: int = 0) -> list[str]:
 
 @pytest.fixture(scope="module")
 def account():
-    with StubProcess() as stub:
-        yield stub
+    with lab() as ours:
+        yield ours
 
 
 @pytest.fixture
 def here(account, monkeypatch):
     """This process with the account's environment; a client to look with."""
-    for name, value in account.environment.items():
+    monkeypatch.delenv("SAGEMAKER_WORKSHOP_BUCKET", raising=False)
+    for name, value in account.environments[WHOLE].items():
         if name.startswith(("AWS_", "SAGEMAKER_", "HTTP", "NO_PROXY")):
             monkeypatch.setenv(name, value)
-    return make_client(account.environment, "s3")
+    return make_client(account.environments[WHOLE], "s3")
 
 
 def has_bucket(s3) -> bool:
@@ -152,6 +161,57 @@ def test_what_was_there_before_is_shown_first(here, capfd, monkeypatch):
     assert not has_bucket(here)
 
 
+@pytest.fixture
+def theirs(account, here):
+    """A function that makes a bucket of the workshop's name, as somebody else would."""
+    s3 = account.boto(ADMINISTRATOR).client("s3")
+
+    def make(tags):
+        s3.create_bucket(Bucket=BUCKET)
+        if tags:
+            s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": tags})
+        s3.put_object(Bucket=BUCKET, Key="theirs", Body=b"1")
+        return everything_of(s3, BUCKET)
+
+    make.s3 = s3
+    yield make
+    s3.delete_object(Bucket=BUCKET, Key="theirs")
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
+def test_a_strangers_bucket_is_named_and_stays_as_it_is(theirs, capfd, tags):
+    before = theirs(tags)
+    assert run("--yes") == 1
+    said = capfd.readouterr()
+    assert f"left alone, for it lacks the workshop's tag: {BUCKET}" in said.out
+    assert said.err.startswith(f"There is a bucket {BUCKET} without the workshop's tag")
+    assert "at work" not in said.out
+    assert everything_of(theirs.s3, BUCKET) == before
+
+
+def test_a_strangers_bucket_that_comes_while_it_rehearses_stays_as_it_is(theirs, capfd):
+    before = []
+
+    def rehearsal(_):
+        before.append(theirs([]))
+        return ORDERED
+
+    assert run("--yes", rehearsal=rehearsal) == 1
+    assert "the workshop did not make it" in capfd.readouterr().err
+    assert [everything_of(theirs.s3, BUCKET)] == before
+
+
+def test_a_bucket_that_is_asked_for_is_cleaned_of_the_lessons_things(theirs, capfd, monkeypatch):
+    before = theirs([])
+    monkeypatch.setenv("SAGEMAKER_WORKSHOP_BUCKET", BUCKET)
+    assert run("--yes") == 0
+    said = capfd.readouterr().out
+    assert f"left the bucket {BUCKET}, which the workshop did not make" in said
+    assert said.endswith("Nothing of this workshop is left on AWS.\n")
+    assert everything_of(theirs.s3, BUCKET) == before
+
+
 def test_lessons_that_fail_in_the_rehearsal_do_not_go_on(here, capsys, monkeypatch):
     monkeypatch.setattr(on_aws, "run_child", lambda *_: 1)
     assert run("--yes", rehearsal=on_aws.rehearse) == 1
@@ -200,7 +260,7 @@ def start(account, command) -> subprocess.Popen[str]:
     return subprocess.Popen(
         program,
         cwd=REPOSITORY,
-        env={**os.environ, **account.environment},
+        env={**os.environ, **account.environments[WHOLE]},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -232,6 +292,68 @@ def test_a_signal_ends_the_lessons_and_cleans_up(account, here, number):
     assert "ending the lessons, then cleaning up" in said
     assert "Nothing of this workshop is left on AWS." in said
     assert not has_bucket(here)
+
+
+# What the lessons start: a kernel in a session of its own, whose script has its own, too; they do
+# not end when they are asked to.
+FAMILY = """\
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+generation = int(sys.argv[2])
+if generation:
+    command = [sys.executable, "-c", sys.argv[1], sys.argv[1], str(generation - 1)]
+    subprocess.Popen(command, start_new_session=True)
+print("pid", os.getpid(), flush=True)
+time.sleep(300)
+"""
+
+
+def family() -> list[str]:
+    return [sys.executable, "-c", FAMILY, FAMILY, "2"]
+
+
+def read_pids(process) -> list[int]:
+    return [int(wait_for(process, "pid ").split()[-1]) for _ in range(3)]
+
+
+def test_killed_it_leaves_no_lesson_running(account):
+    """SIGKILL cannot be answered, and a lesson that goes on orders jobs that nobody stops."""
+    with start(account, family()) as process:
+        pids = read_pids(process)
+        process.kill()
+        eventually("their end", lambda: not any(map(psutil.pid_exists, pids)))
+
+
+def test_killed_while_it_rehearses_it_leaves_no_stub_and_no_job(monkeypatch, tmp_path):
+    program = f"""\
+import sys
+from tests import on_aws
+on_aws.run_child([sys.executable, "-m", "tests.stub_aws", *{family()!r}])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        pids = read_pids(process)
+        pids += [parent.pid for parent in psutil.Process(pids[0]).parents()[:2]]
+        process.kill()
+        eventually("their end", lambda: not any(map(psutil.pid_exists, pids)))
+
+
+def test_what_the_lessons_leave_running_ends_with_them():
+    leaves = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], "
+    leaves += "start_new_session=True, stdout=sys.stdout); sys.exit(3)"
+    script = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(300)"
+    program = "import sys; from tests import on_aws; sys.exit(on_aws.run_child(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, sys.executable, "-c", leaves, script],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert not any(psutil.pid_exists(int(pid)) for pid in done.stdout.split()[1::2])
 
 
 def test_lessons_that_do_not_end_are_killed(monkeypatch):

@@ -182,10 +182,11 @@ def test_the_real_aws_needs_a_word(
     assert "real AWS, which bills" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_the_lesson_and_what_it_started(tmp_path: Path) -> None:
+def start_long_lesson(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """A runner whose lesson runs a script for a minute; the ids of the kernel and the script."""
     (tmp_path / "long.py").write_text(
         "import os, pathlib, time\n"
-        "pathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "pathlib.Path('pid').write_text(f'{os.getppid()} {os.getpid()} ')\n"
         "time.sleep(60)\n"
     )
     start = "import subprocess, sys; subprocess.run([sys.executable, 'long.py'])"
@@ -203,12 +204,23 @@ def test_ctrl_c_ends_the_lesson_and_what_it_started(tmp_path: Path) -> None:
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    script = int((tmp_path / "pid").read_text())
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith(" "))
+    return runner, [int(word) for word in (tmp_path / "pid").read_text().split()]
+
+
+def test_ctrl_c_ends_the_lesson_and_what_it_started(tmp_path: Path) -> None:
+    runner, started = start_long_lesson(tmp_path)
     runner.send_signal(signal.SIGINT)
     _, errors = runner.communicate(timeout=60)
     assert (runner.returncode, errors) == (130, "\nStopped.\n")
-    until(lambda: not psutil.pid_exists(script))
+    until(lambda: not any(map(psutil.pid_exists, started)))
+
+
+def test_a_runner_that_is_killed_leaves_no_kernel_and_no_script(tmp_path: Path) -> None:
+    runner, started = start_long_lesson(tmp_path)
+    runner.kill()
+    until(lambda: not any(map(psutil.pid_exists, started)))
+    runner.communicate(timeout=60)
 
 
 def until(holds: Callable[[], object]) -> None:
