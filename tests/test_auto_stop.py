@@ -227,6 +227,111 @@ def test_what_a_dead_server_has_left_is_passed_over(
     assert auto_stop.decide(runtime, server.state, HOUR, time.time(), 0)[0]
 
 
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs, and is no Jupyter."""
+    with subprocess.Popen(["sleep", "300"]) as sleep:
+        yield sleep
+        sleep.kill()
+
+
+def age(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_a_dead_server_whose_number_another_process_has_is_passed_over(
+    process: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """It would never answer, and the instance would never stop."""
+    runtime = described(tmp_path / "runtime", pid=process.pid)
+    (description,) = runtime.iterdir()
+    assert auto_stop.servers(runtime) != [auto_stop.USUAL]  # it may be the server
+    age(description, 2 * auto_stop.ANOTHER_AFTER_S)
+    assert auto_stop.servers(runtime) == [auto_stop.USUAL]
+
+
+def test_a_server_that_ended_and_was_not_waited_for_is_dead(
+    process: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    runtime = described(tmp_path / "runtime", pid=process.pid)
+    process.kill()
+    eventually("its end", lambda: auto_stop.servers(runtime) == [auto_stop.USUAL])
+
+
+WHOLE = json.dumps({"pid": 0, "port": 8888, "url": "http://localhost:8888/", "token": TOKEN})
+DAMAGED = {
+    "empty": "",
+    "half written": WHOLE[: len(WHOLE) // 2],
+    "without a process": WHOLE.replace('"pid"', '"id"'),
+    "without a port": WHOLE.replace('"port"', '"part"'),
+    "with an odd port": WHOLE.replace("8888,", '"many",'),
+    "a list": "[1]",
+    "a word": '"jupyter"',
+    "not text": "\udcff",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED)
+def test_a_description_that_cannot_be_read_keeps_it_up_as_long_as_its_server_runs(
+    text: str, server: Server, tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: Any
+) -> None:
+    runtime = described(tmp_path / "runtime", pid=process.pid)
+    (description,) = runtime.iterdir()
+    text = text.replace('"pid": 0', f'"pid": {process.pid}')
+    description.write_bytes(text.encode(errors="surrogateescape"))
+    monkeypatch.setattr(auto_stop, "USUAL", {"url": server.url, "token": TOKEN})
+    later = time.time() + 100 * HOUR
+    idle, why = auto_stop.decide(runtime, server.state, HOUR, later, 0)
+    assert (idle, why) == (
+        False,
+        f"jpserver-{process.pid}.json of a running server is empty, unfinished or damaged",
+    )
+    process.kill()
+    process.wait()
+    assert auto_stop.decide(runtime, server.state, HOUR, later, 0)[0]
+
+
+class Odd(http.server.BaseHTTPRequestHandler):
+    """Answers what Jupyter does not: this text, after a status or alone."""
+
+    said = b""
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.said)
+
+    def log_message(self, *_: Any) -> None:
+        """No line on the terminal."""
+
+
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"SSH-2.0-OpenSSH_8.7\r\n",
+        OK + b"<html>",
+        OK + b"{}",
+        OK + b"[1]",
+        OK + b"[{}]",
+        OK + b'[{"last_activity": null}]',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]",
+    ],
+)
+def test_what_answers_otherwise_than_jupyter_keeps_it_up(
+    said: bytes, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(Odd, "said", said)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as odd:
+        threading.Thread(target=odd.serve_forever, args=(0.05,), daemon=True).start()
+        runtime = described(tmp_path / "runtime", port=odd.server_port)
+        idle, why = auto_stop.decide(runtime, tmp_path, HOUR, time.time() + 100 * HOUR, 0)
+        odd.shutdown()
+    assert not idle
+    assert why.startswith("no usable answer from Jupyter at http://localhost:")
+    assert "\n" not in why
+
+
 def test_servers_that_listen_everywhere_are_asked_here(tmp_path: Path) -> None:
     runtime = described(tmp_path / "runtime", hostname="*", secure=True, port=8443)
     assert [server["url"] for server in auto_stop.servers(runtime)] == ["https://localhost:8443/"]
@@ -317,3 +422,26 @@ def test_it_stops_this_instance_when_idle_and_only_then(
     assert status() == "InService"
     assert " stopping: " in run_script(server, notebook_instance, *no_time)
     assert status() in ("Stopping", "Stopped")
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", '{"ResourceName": "a", "ResourceArn": "b"}'])
+def test_an_instance_that_cannot_be_stopped_says_so_in_a_line(
+    server: Server, tmp_path: Path, text: str | None, capsys: Any, monkeypatch: Any
+) -> None:
+    metadata = tmp_path / "metadata.json"
+    if text is not None:
+        metadata.write_text(text)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime))
+    where = ["--state", str(server.state), "--metadata", str(metadata)]
+    assert auto_stop.main(["--idle-minutes", "0.0001", *where]) == 1
+    stopping, problem = capsys.readouterr().out.splitlines()
+    assert " stopping: " in stopping
+    assert " it could not be stopped, and is tried again: " in problem
+
+
+def test_a_stop_that_aws_refuses_is_a_line_too(notebook_instance: Any, monkeypatch: Any) -> None:
+    _, metadata, environment = notebook_instance
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "invented")
+    assert "SignatureDoesNotMatch" in auto_stop.stop(metadata)

@@ -5,8 +5,9 @@
 
 It asks the Jupyter servers of this user on this machine. It never stops the instance while a kernel
 is busy, while the environment is being built, within the idle time of a start, or when a server
-does not answer: then nobody knows what would be lost. Kernels and terminals count by their last
-activity; an open browser tab alone does not, so what is only read or typed for that long is idle.
+that runs does not answer or cannot be found: then nobody knows what would be lost. Kernels and
+terminals count by their last activity; an open browser tab alone does not, so what is only read or
+typed for that long is idle.
 All is standard library but the call that stops: boto3, with sagemaker:StopNotebookInstance.
 """
 
@@ -16,11 +17,13 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import ssl
 import sys
 import time
 import urllib.request
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 
 KEPT = Path("/home/ec2-user/SageMaker")
@@ -29,24 +32,55 @@ METADATA = Path("/opt/ml/metadata/resource-metadata.json")
 USUAL = {"url": "https://localhost:8443/", "token": ""}
 
 
+# A process that began so long after a description was written did not write it: it has the number
+# of a server that is dead. Not at once, for setting the clock moves these times.
+ANOTHER_AFTER_S = 60
+
+
 def servers(runtime: Path) -> list[dict[str, str]]:
-    """The address and token of each server whose process lives, from Jupyter's own descriptions."""
+    """The address and token of each server whose process lives, from Jupyter's own descriptions.
+
+    Raises ValueError when a server lives whose description does not say where.
+    """
     found = []
-    for path in sorted([*runtime.glob("jpserver-*.json"), *runtime.glob("nbserver-*.json")]):
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if Path("/proc", str(about["pid"])).exists():
-            scheme = "https" if about.get("secure") else "http"
-            host = about.get("hostname") or "localhost"
-            host = "localhost" if host in ("0.0.0.0", "::", "*") else host  # noqa: S104 - not bound
-            url = f"{scheme}://{host}:{about['port']}{about.get('base_url', '/')}"
-            found.append({"url": url, "token": about.get("token", "")})
+    for path in sorted(runtime.glob("[jn][pb]server-*.json")):
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            pid, where = about["pid"], _address(about)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # half written, say
+            named = re.search(r"-(\d+)\.json$", path.name)  # Jupyter names it by its process
+            pid, where = named and named[1], None
+        if pid is None or not _lives(pid, path):
+            continue
+        if where is None:
+            raise ValueError(f"{path.name} of a running server is empty, unfinished or damaged")
+        found.append(where)
     return found or [USUAL]
+
+
+def _address(about: dict) -> dict[str, str]:
+    scheme = "https" if about.get("secure") else "http"
+    host = about.get("hostname") or "localhost"
+    host = "localhost" if host in ("0.0.0.0", "::", "*") else host  # noqa: S104 - not bound
+    url = f"{scheme}://{host}:{int(about['port'])}{about.get('base_url', '/')}"
+    return {"url": url, "token": about.get("token", "")}
+
+
+def _lives(pid: int | str, description: Path) -> bool:
+    """Whether the process that wrote a description still runs."""
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+        written = description.stat().st_mtime
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return fields[0] != "Z" and time.time() - age <= written + ANOTHER_AFTER_S
 
 
 def ask(server: dict[str, str], what: str) -> list[dict]:
     """The server's kernels or terminals, without counting as activity.
 
-    Raises OSError or ValueError when it does not answer, or answers something else.
+    Raises OSError, ValueError or HTTPException when it does not answer, or something else.
     """
     trust = ssl.create_default_context()
     trust.check_hostname, trust.verify_mode = (
@@ -62,7 +96,7 @@ def ask(server: dict[str, str], what: str) -> list[dict]:
     )
     with direct.open(request, timeout=20) as answer:
         listed = json.load(answer)
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise ValueError(f"{what} is not a list")
     return listed
 
@@ -81,7 +115,7 @@ def is_building(state: Path) -> bool:
 
 def last_activity(listed: list[dict]) -> float:
     """The latest of these kernels' or terminals' activities, in seconds since 1970; 0 for none."""
-    times = (entry["last_activity"].replace("Z", "+00:00") for entry in listed)
+    times = (str(entry["last_activity"]).replace("Z", "+00:00") for entry in listed)
     return max((datetime.fromisoformat(text).timestamp() for text in times), default=0.0)
 
 
@@ -99,11 +133,15 @@ def decide(
     if is_building(state):
         return False, "the environment is being built"
     latest = started
-    for server in servers(runtime):
+    try:
+        asked = servers(runtime)
+    except ValueError as error:
+        return False, str(error)
+    for server in asked:
         try:
             kernels, terminals = ask(server, "kernels"), ask(server, "terminals")
             latest = max(latest, last_activity(kernels), last_activity(terminals))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, HTTPException) as error:
             return False, f"no usable answer from Jupyter at {server['url']} ({error!r})"
         busy = sum(kernel.get("execution_state") == "busy" for kernel in kernels)
         if busy:
@@ -112,13 +150,21 @@ def decide(
     return now - latest >= idle_s, quiet
 
 
-def stop(metadata: Path) -> None:
-    """Ask SageMaker to stop the instance that this is (its name and region: ``metadata``)."""
-    import boto3
+def stop(metadata: Path) -> str:
+    """Ask SageMaker to stop the instance that this is (its name and region: ``metadata``).
 
-    about = json.loads(metadata.read_text(encoding="utf-8"))
-    client = boto3.client("sagemaker", region_name=about["ResourceArn"].split(":")[3])
-    client.stop_notebook_instance(NotebookInstanceName=about["ResourceName"])
+    Returns why that was not possible, or nothing.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        about = json.loads(metadata.read_text(encoding="utf-8"))
+        client = boto3.client("sagemaker", region_name=about["ResourceArn"].split(":")[3])
+        client.stop_notebook_instance(NotebookInstanceName=about["ResourceName"])
+    except (OSError, ValueError, LookupError, TypeError, BotoCoreError, ClientError) as error:
+        return repr(error)
+    return ""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -135,8 +181,9 @@ def main(argv: list[str] | None = None) -> int:
     idle, why = decide(runtime, asked.state, asked.idle_minutes * 60, now, started)
     moment = datetime.now().astimezone().isoformat(timespec="seconds")
     print(f"{moment} {'stopping' if idle else 'staying'}: {why}", flush=True)
-    if idle and not asked.check:
-        stop(asked.metadata)
+    if idle and not asked.check and (problem := stop(asked.metadata)):
+        print(f"{moment} it could not be stopped, and is tried again: {problem}", flush=True)
+        return 1
     return 0
 
 
