@@ -41,6 +41,7 @@ import sys
 
 sys.path.insert(0, "../scripts")
 
+import buckets
 import costs
 import titanic
 import workshop
@@ -151,7 +152,9 @@ assert role.split(":")[4] == account
 # that word in their name.
 #
 # `workshop.session` returns a session whose default bucket is this one, and
-# makes the bucket if it is not there. From now on we use that session.
+# makes the bucket if it is not there. A bucket of that name which somebody
+# else made is not used: the call then says so, and how you can name a bucket.
+# From now on we use that session.
 
 # %%
 session = workshop.session()
@@ -173,11 +176,13 @@ locks["PublicAccessBlockConfiguration"]
 # `s3:GetObject` for this bucket may read it, and nobody else.
 #
 # The bucket also carries a tag. Tags cost nothing, the bill can be split by
-# them, and the last lesson finds by them what to delete.
+# them, and the last lesson finds by them what to delete. The call that made
+# the bucket tagged it, so a bucket without this tag is not the workshop's. (A
+# bucket that you named yourself keeps the tags that it has, or none.)
 
 # %%
 assert all(locks["PublicAccessBlockConfiguration"].values())
-s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+buckets.tags_of(s3, bucket, account)
 
 # %% [markdown]
 # ## Upload

@@ -178,7 +178,7 @@ for job in found.running:
 
 # %%
 assert forgotten_name in {job.name for job in found.running}
-assert found.bucket == bucket
+assert bucket in (found.bucket, found.borrowed)
 assert found.uploads >= 1
 
 # %% [markdown]
@@ -264,7 +264,8 @@ assert hours == 63
 # A bucket can tidy itself. A *lifecycle rule* deletes what has reached an age,
 # and gives up uploads that were never finished, like the one above. Rules are
 # set all at once: what you put replaces what was there. So we read first, and
-# keep what others have set.
+# keep what others have set. And only in a bucket that the workshop made: the
+# settings of any other are not ours to change.
 
 # %%
 from botocore.exceptions import ClientError
@@ -297,8 +298,10 @@ names = {ours["ID"], uploads["ID"]}
 others = [rule for rule in rules if rule["ID"] not in names]
 wanted = {"Rules": [*others, ours, uploads]}
 where = {"Bucket": bucket, "LifecycleConfiguration": wanted}
-answer = s3.put_bucket_lifecycle_configuration(**where)
-answer["ResponseMetadata"]["HTTPStatusCode"]
+made = found.bucket == bucket
+if made:
+    answer = s3.put_bucket_lifecycle_configuration(**where)
+    print(answer["ResponseMetadata"]["HTTPStatusCode"])
 
 # %% [markdown]
 # 200 is the web's word for "done". S3 works through the rules about once a
@@ -307,9 +310,10 @@ answer["ResponseMetadata"]["HTTPStatusCode"]
 # month of checkpoints and never for a year of them.
 
 # %%
-kept = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-assert names <= {rule["ID"] for rule in kept}
-[(rule["ID"], rule["Status"]) for rule in kept]
+if made:
+    kept = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert names <= {rule["ID"] for rule in kept}
+    print([(rule["ID"], rule["Status"]) for rule in kept])
 
 # %% [markdown]
 # ## Before it happens again: a budget
@@ -406,7 +410,7 @@ for first, size in sorted(sizes.items(), key=lambda item: -item[1]):
 # Mostly the scripts that travelled with each job, and the passenger lists. The
 # upload that broke off is not in this list, and weighs 6 MB.
 assert {"data", "jobs"} <= sizes.keys()
-assert sum(sizes.values()) == cleanup.found(session).size
+assert not made or sum(sizes.values()) == cleanup.found(session).size
 
 # %% [markdown]
 # ## Delete
@@ -419,7 +423,8 @@ assert sum(sizes.values()) == cleanup.found(session).size
 # 3. **Unfinished uploads and objects** go.
 # 4. The **bucket** goes last, for it must be empty, and since its tag is what
 #    says that its content is ours. Whatever interrupts you on the way, the
-#    rest can still be found.
+#    rest can still be found. (A bucket that somebody else made, and that you
+#    named for the workshop, stays with all that was in it.)
 #
 # Nothing brings it back. So this is the moment to read the list again.
 
@@ -466,7 +471,7 @@ try:
     bucket_answer = s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"]
 except ClientError as error:
     bucket_answer = error.response["Error"]["Code"]
-assert not SURE or (end, bucket_answer) == ("Stopped", "404")
+assert not SURE or (end, bucket_answer) == ("Stopped", "404" if made else 200)
 end, bucket_answer
 
 # %% [markdown]

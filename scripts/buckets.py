@@ -376,9 +376,9 @@ def empty(s3: Any, bucket: Bucket) -> Iterator[int]:
     for by_version in (False, True):
         # A plain deletion is enough where no versions are kept, and needs no right to delete those.
         # Where versions were kept once, it leaves a marker: the second time that goes by its id.
-        found = list(versions(s3, bucket))
-        for start in range(0, len(found), BATCH):
-            batch = found[start : start + BATCH]
+        entries = list(versions(s3, bucket))
+        for start in range(0, len(entries), BATCH):
+            batch = entries[start : start + BATCH]
             _delete(s3, bucket.name, [_address(entry, by_version) for entry in batch])
             yield len(batch)
 

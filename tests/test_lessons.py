@@ -20,7 +20,7 @@ import nbformat
 import pytest
 
 from tests import lesson_rules, lesson_walk, notebook_pairs, run_lessons
-from tests.missing_rights import ONLY_AWS
+from tests.missing_rights import ONLY_AWS, ONLY_WHERE
 from tests.stub_aws.instance import namespaces_available
 from tests.stub_jobs import NONE_HERE
 from tests.stub_roles import actions, shipped
@@ -131,9 +131,19 @@ def test_the_walk() -> None:
     assert walk["left"] == {}, "the last lesson left something that bills"
 
     seen = json.loads((folder / "record.json").read_text())
-    unused = set(actions(shipped())) - set(seen["actions"]) - ONLY_AWS.keys()
+    unused = set(actions(shipped())) - set(seen["actions"]) - ONLY_AWS.keys() - ONLY_WHERE.keys()
     assert unused == set(), "no lesson uses these rights: take them out of the policy"
     assert seen["jobs"]
     assert not [job for job in seen["jobs"] if not job["ours"]], "a job without the workshop's tag"
     known = {lesson.partition("_")[0] for lesson in LESSONS}
     assert {job["lesson"] for job in seen["jobs"]} <= known
+
+
+def test_lessons_work_in_a_bucket_that_somebody_else_made_and_leave_it_as_it_was() -> None:
+    folder = KEPT / "borrowed"
+    (folder / "borrowed.json").unlink(missing_ok=True)
+    done = on_a_fresh_stub("tests.borrowed_walk", f"--output={folder}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = json.loads((folder / "borrowed.json").read_text())
+    assert len(seen["before"]["objects"]) == 3
+    assert seen["after"] == seen["before"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.missing_rights import ONLY_AWS, PAGE, RIGHTS, Workplace, page
+from tests.missing_rights import ONLY_AWS, ONLY_WHERE, PAGE, RIGHTS, Workplace, page
 from tests.stub_roles import WHOLE, actions, lab, shipped, without
 
 NEEDED = sorted(RIGHTS)
@@ -31,6 +31,7 @@ def test_the_policy_has_no_action_that_nothing_needs():
     assert allowed - needed == set(), "allowed, and nobody needs it: take it out of the policy"
     assert needed - allowed == set(), "needed, and not allowed"
     assert not RIGHTS.keys() & ONLY_AWS.keys()
+    assert ONLY_WHERE.keys() <= RIGHTS.keys()  # so a probe shows that each is needed
 
 
 def test_an_action_is_taken_away_wherever_it_stands():
