@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -381,13 +382,29 @@ def heed_signals() -> None:
 class StubProcess:
     """`python -m tests.stub_aws` with a command that waits, for tests from outside.
 
+    Args:
+        checkout: The folder from which it is started, with the stub in it.
+        python: Its Python.
+        within: A command that runs the stub, such as `ORDINARY`.
+        variables: Of its environment; None takes one away.
+
     Attributes:
         process: The stub's.
         environment: What the command on the stub sees.
     """
 
-    def __init__(self, *, namespaces: bool = True, **variables: str) -> None:
+    def __init__(
+        self,
+        *,
+        namespaces: bool = True,
+        checkout: Path = REPOSITORY,
+        python: str = sys.executable,
+        within: Sequence[str] = (),
+        **variables: str | None,
+    ) -> None:
         self._namespaces = namespaces
+        self._checkout = checkout
+        self._command = [*within, python, *STUB[1:], sys.executable, "-c", WAITER]
         self._variables = variables
 
     def __enter__(self) -> StubProcess:
@@ -397,9 +414,9 @@ class StubProcess:
         if not self._namespaces:
             environment[NO_NAMESPACES] = "1"
         self.process = subprocess.Popen(
-            [*STUB, sys.executable, "-c", WAITER],
-            cwd=REPOSITORY,
-            env=environment,
+            self._command,
+            cwd=self._checkout,
+            env={name: value for name, value in environment.items() if value is not None},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -442,7 +459,20 @@ class StubProcess:
         return code, said
 
 
+def without_console(said: str) -> str:
+    """What the stub said beyond the one line with the address of its console."""
+    rest, lines = re.subn(
+        r"^stub AWS: its console is at http://\S+\n", "", said, flags=re.MULTILINE
+    )
+    assert lines == 1
+    return rest
+
+
 STUB = [sys.executable, "-m", "tests.stub_aws"]
+
+# Runs a command as an ordinary user would who has no entry in the list of users: root, where it is
+# root who tests, but by another number and without root's power over files.
+ORDINARY = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
 
 
 def processes_with(mark: str) -> list[psutil.Process]:

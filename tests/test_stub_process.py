@@ -1,7 +1,6 @@
 """`python -m tests.stub_aws COMMAND` from outside: exit codes, signals, environment, no way out."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from tests.stub_jobs import (
     eventually,
     processes_with,
     unique,
+    without_console,
 )
 
 # Variables of a person who works with the real AWS, and behind a proxy: all of them mislead.
@@ -61,15 +61,6 @@ def stub():
     with tempfile.TemporaryDirectory() as folder, StubProcess(TMPDIR=folder, **PERSON) as process:
         process.folder = Path(folder)
         yield process
-
-
-def without_console(said: str) -> str:
-    """What the stub said beyond the one line with the address of its console."""
-    rest, lines = re.subn(
-        r"^stub AWS: its console is at http://\S+\n", "", said, flags=re.MULTILINE
-    )
-    assert lines == 1
-    return rest
 
 
 # --- the command --------------------------------------------------------------------------------

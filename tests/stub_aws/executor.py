@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from .removal import remove
 from .run import SHUT_DOWN, JobFailed, Outcome, Platform, Run
 from .store import Job
 
@@ -38,7 +36,7 @@ class Executor:
         self._platform.closing.set()
         for thread in list(self._threads.values()):
             thread.join()
-        shutil.rmtree(self._root)
+        remove(self._root)
 
     def _run(self, job: Job) -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"{job.name}-", dir=self._root))
@@ -55,15 +53,5 @@ class Executor:
         if outcome.reason:
             job.failure_reason = outcome.reason[:MAX_REASON]
         self._platform.store.advance(job, outcome.status)
-        _remove(folder)
+        remove(folder)
         del self._threads[job.name]
-
-
-def _remove(folder: Path) -> None:
-    """Delete a finished job's files; an overlay's work folder has no rights until it gets some."""
-
-    def allow_and_retry(function: Callable[[str], None], path: str, _: Any) -> None:
-        Path(path).chmod(0o700)
-        function(path)
-
-    shutil.rmtree(folder, onerror=allow_and_retry)
