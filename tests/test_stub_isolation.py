@@ -133,6 +133,33 @@ tell(checkout=[p.name for p in Path({str(REPOSITORY)!r}).iterdir()],
     assert not {".ssh", ".aws", ".gitconfig", ".bash_history"} & set(facts["home"])
 
 
+@needs_namespaces
+@pytest.mark.parametrize(
+    "parent",
+    ["/var/tmp", "/opt/ml", "/opt", "/tmp", "/root", "~", "/"],
+    ids=lambda path: path.replace("/", "-"),
+)
+def test_checkpoints_anywhere_change_nothing_on_this_machine(account, parent):
+    """A folder that is not there appears in the job alone, and all beside it stays."""
+    name = unique("checkpoints")
+    parent = Path(parent).expanduser()
+    folder = parent / name / "deep"
+    script = f"""
+Path({str(folder)!r}, "state").write_text("kept")
+tell(beside=os.listdir({str(parent)!r}))
+"""
+    uri = f"s3://{BUCKET}/{name}"
+    done = account.run(script, CheckpointConfig={"S3Uri": uri, "LocalPath": str(folder)})
+    assert done["TrainingJobStatus"] == "Completed", account.log(done["TrainingJobName"])
+    assert account.keys(f"{name}/") == [f"{name}/state"]
+    assert not (parent / name).exists()
+    beside = set(account.facts(done["TrainingJobName"])["beside"])
+    if parent == Path("/var/tmp"):
+        assert beside >= {entry.name for entry in parent.iterdir() if entry.name != name}
+    if parent == Path("/"):
+        assert beside >= {"usr", "etc", "opt", name}
+
+
 # --- several hosts ------------------------------------------------------------------------------
 
 TWO_HOSTS = """

@@ -1,12 +1,22 @@
 """The stub AWS where the kernel gives no namespaces (macOS, many containers): the essentials."""
 
 import json
+import os
 import signal
+import sys
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.stub_jobs import Meeting, StubProcess, eventually, processes_with, unique
+from tests.stub_aws import instance, view
+from tests.stub_jobs import (
+    Meeting,
+    StubProcess,
+    eventually,
+    needs_namespaces,
+    processes_with,
+    unique,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +61,74 @@ def test_a_job_completes_in_a_tree_of_its_own(account, completed):
 def test_its_log_says_what_is_different(account, completed):
     name = completed["TrainingJobName"]
     base = account.facts(name)["base"]
-    first = account.log(name)[0]
-    assert first.startswith("stub AWS: this machine gives jobs no namespaces of their own")
-    assert first.endswith(f"SAGEMAKER_BASE_DIR is {base}")
+    assert account.log(name)[0] == (
+        "stub AWS: hosts have no namespaces here (STUB_AWS_NO_NAMESPACES is set), so /opt/ml is "
+        f"not there; SAGEMAKER_BASE_DIR is {base}"
+    )
+
+
+# --- why there are none -------------------------------------------------------------------------
+
+
+def fake_unshare(folder, script):
+    """Put a command `unshare` before all others, and return the PATH."""
+    command = folder / "unshare"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    return os.pathsep.join([str(folder), os.environ["PATH"]])
+
+
+def test_its_log_says_why_there_are_none(tmp_path):
+    path = fake_unshare(tmp_path, "echo 'unshare: not for you' >&2; exit 1")
+    with StubProcess(PATH=path) as stub:
+        name = stub.account.run("")["TrainingJobName"]
+        first = stub.account.log(name)[0]
+    assert first.startswith("stub AWS: hosts have no namespaces here (unshare: not for you), so ")
+
+
+@pytest.fixture
+def reason(monkeypatch):
+    """Finds out anew why there are no namespaces."""
+    monkeypatch.delenv(instance.NO_NAMESPACES, raising=False)
+    return instance.why_no_namespaces.__wrapped__
+
+
+def test_a_probe_that_does_not_end_is_ended(tmp_path, monkeypatch, reason):
+    mark = unique("probe-waits")
+    script = f'exec {sys.executable} -c "import time; time.sleep(900)" {mark}'
+    monkeypatch.setenv("PATH", fake_unshare(tmp_path, script))
+    monkeypatch.setattr(instance, "PROBE_S", 0.5)
+    assert reason() == "a host that only looks around did not end within 0.5 s"
+    assert processes_with(mark) == []
+
+
+def test_without_the_command_there_are_none(tmp_path, monkeypatch, reason):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert reason() == "there is no command `unshare`"
+
+
+@needs_namespaces
+def test_what_this_machine_has_and_the_stub_cannot_use_is_named(monkeypatch, reason):
+    """The fault is not the kernel's: the probe is a host like a job's, and says what it lacks."""
+    own = view.arrangement
+    monkeypatch.setattr(
+        view, "arrangement", lambda places: own(places) | {"overlaid": ["/no/such/python"]}
+    )
+    assert reason() == (
+        "stub AWS: this host could not be set up: [Errno 2] No such file or directory: "
+        "'/no/such/python'"
+    )
+
+
+@needs_namespaces
+def test_of_a_fault_of_the_supervisor_the_error_is_named(monkeypatch, tmp_path, reason):
+    program = tmp_path / "host.py"
+    program.write_text("raise ValueError('no good')\n")
+    monkeypatch.setattr(instance, "HOST_PROGRAM", program)
+    assert reason() == "ValueError: no good"
+
+
+# --- what is the same as with them --------------------------------------------------------------
 
 
 def test_a_failing_script_fails_the_job(account):

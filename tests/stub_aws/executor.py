@@ -8,6 +8,7 @@ import threading
 import traceback
 from pathlib import Path
 
+from .instance import namespaces_available
 from .removal import remove
 from .run import SHUT_DOWN, JobFailed, Outcome, Platform, Run
 from .store import Job
@@ -23,7 +24,7 @@ class Executor:
         self._platform = platform
         self._slots = threading.BoundedSemaphore(limit or max(2, os.cpu_count() or 2))
         self._threads: dict[str, threading.Thread] = {}
-        self._root = Path(tempfile.mkdtemp(prefix="stub-aws-"))
+        self._root = Path(tempfile.mkdtemp(prefix="stub-aws-", dir=_place()))
 
     def start(self, job: Job) -> None:
         """Run `job` in the background."""
@@ -55,3 +56,9 @@ class Executor:
         self._platform.store.advance(job, outcome.status)
         remove(folder)
         del self._threads[job.name]
+
+
+def _place() -> str:
+    """Return where the files of jobs go. A job without namespaces has their path in PYTHONPATH."""
+    place = tempfile.gettempdir()
+    return "/tmp" if os.pathsep in place and not namespaces_available() else place

@@ -28,12 +28,17 @@ from pathlib import Path
 # From <sys/mount.h>. A process for each mount, as `mount` is, would take longer than all the rest.
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE = 1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 18
+NOT_SET_UP = 125  # the exit code when there is no host for the command
 
 
 def main() -> int:
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if spec["namespace"]:
-        enter_namespace(spec)
+        try:
+            enter_namespace(spec)
+        except OSError as error:
+            print(f"stub AWS: this host could not be set up: {error}", flush=True)
+            return NOT_SET_UP
     child = subprocess.Popen(
         spec["command"],
         env=spec["environment"],
@@ -122,27 +127,47 @@ def group_lives(group: int) -> bool:
 # ---- Inside the namespaces ---------------------------------------------------------------------
 
 
+class Pins(contextlib.ExitStack):
+    """Open files, by which they are reached whatever is mounted over their paths meanwhile."""
+
+    def pin(self, path: str) -> str:
+        """Return another path of the same file. No mount option misreads it, as it may a comma."""
+        descriptor = os.open(path, os.O_PATH)
+        self.callback(os.close, descriptor)
+        return f"/proc/self/fd/{descriptor}"
+
+
 def enter_namespace(spec: dict) -> None:
-    """Give the host the file system of a SageMaker instance, seen by no other process."""
+    """Give the host the file system of a SageMaker instance, seen by no other process.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
-    root = Path(spec["root"])
-    for number, kept in enumerate(spec["kept"]):
-        protect(Path(kept), root / "written" / str(number))
     share_cores(spec["cores"], spec["cores_file"])
     if spec["offline"]:
         raise_loopback()
     mount(spec["hosts_file"], "/etc/hosts", flags=MS_BIND)
     socket.sethostname(spec["hostname"])
-    covered: list[Path] = []
-    # The folder that holds `root` goes last: once it is hidden, nothing can be bound from there.
-    for path in sorted(map(Path, spec["covered"]), key=root.is_relative_to):
-        if path.is_dir() and not any(path.is_relative_to(other) for other in covered):
-            hide(path, root / "covers" / path.name, spec["kept"], spec["binds"])
-            covered.append(path)
+    # No pin may be left when the job starts: its processes could look behind a cover by it.
+    with Pins() as pins:
+        arrange(spec, Path(pins.pin(spec["root"])), pins)
+    if spec["appearing"]:
+        os.chroot(".")
+
+
+def arrange(spec: dict, root: Path, pins: Pins) -> None:
+    """Mount all that differs from this machine, and change to the root folder of the job."""
+    for number, path in enumerate(spec["overlaid"]):
+        protect(path, pins.pin(path), root / "written" / str(number))
+    shown = {target: pins.pin(source) for target, source in spec["binds"].items()}
+    shown |= {path: pins.pin(path) for path in spec["kept"]}
+    for path, cover in spec["covered"].items():
+        hide(path, root / "covers" / cover, shown, spec)
     for path in spec["read_only"]:
         make_read_only(path)
-    if spec["appearing"]:
-        change_root(spec["appearing"])
+    appearing = {target: shown[target] for target in spec["appearing"]}
+    os.chdir(new_root(root / "root", appearing) if appearing else "/")
 
 
 def share_cores(cores: list[int], listed: str) -> None:
@@ -168,72 +193,101 @@ def make_read_only(path: str) -> None:
     mount(None, path, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
 
 
-def change_root(appearing: dict[str, str]) -> None:
-    """Let folders appear where the real root has none and we may make none, such as `/state`."""
-    new = Path("/mnt")
+def new_root(new: Path, appearing: dict[str, str]) -> Path:
+    """Make a root in which folders appear where the real one has none, such as `/state`."""
+    new.mkdir()
     mount("tmpfs", str(new), kind="tmpfs")
     for entry in Path("/").iterdir():
         twin = new / entry.name
+        if str(entry) in appearing:
+            continue
         if entry.is_symlink():
             twin.symlink_to(entry.readlink())
-        elif entry.is_dir() and entry != new:
+        elif is_folder(entry):
             twin.mkdir()
             mount(str(entry), str(twin), flags=MS_BIND | MS_REC)
     for target, source in appearing.items():
         point = new / target.lstrip("/")
         point.mkdir(parents=True, exist_ok=True)
         mount(source, str(point), flags=MS_BIND)
-    os.chroot(new)
-    os.chdir("/")
+    return new
 
 
-def protect(path: Path, scratch: Path) -> None:
+def protect(path: str, pinned: str, scratch: Path) -> None:
     """Let the job change `path` (install a package, say) in a layer that is thrown away after."""
     upper, work = scratch / "upper", scratch / "work"
     upper.mkdir(parents=True)
     work.mkdir()
     # volatile: nothing of it need reach the disk, for which the host's end would wait.
-    options = f"lowerdir={path},upperdir={upper},workdir={work},userxattr,volatile"
-    mount("overlay", str(path), kind="overlay", options=options)
+    options = f"lowerdir={pinned},upperdir={upper},workdir={work},userxattr,volatile"
+    mount("overlay", path, kind="overlay", options=options)
 
 
-def hide(path: Path, stage: Path, kept: list[str], binds: dict[str, str]) -> None:
-    """Put an empty folder in the place of `path`, with only `kept` and `binds` showing through."""
+def hide(path: str, stage: Path, shown: dict[str, str], spec: dict) -> None:
+    """Put an empty folder in the place of `path`, with only what is `shown` in it.
+
+    In it are also the covered folders that it holds, and the links by which Python is found. A
+    folder that is `filled` keeps all that it has.
+    """
+    shown, links = dict(shown), dict(spec["links"])
+    if path in spec["filled"]:
+        for entry in os.scandir(path):
+            if entry.path in shown:
+                continue
+            if entry.is_symlink():
+                links[entry.path] = str(Path(entry).readlink())
+            else:
+                shown[entry.path] = entry.path
     stage.mkdir(parents=True)
-    show_through = {target: source for target, source in binds.items() if below(target, path)}
-    show_through |= {target: target for target in kept if below(target, path)}
-    if path == Path("/opt"):  # what is installed there stays; only /opt/ml is the job's
-        show_through |= {str(entry): str(entry) for entry in path.iterdir() if entry.name != "ml"}
-    for target, source in show_through.items():
-        point = stage / Path(target).relative_to(path)
-        if Path(source).is_dir():
+    for other in inside(spec["covered"], path):
+        (stage / other).mkdir(parents=True, exist_ok=True)
+    for link, target in inside(links, path).items():
+        point = stage / link
+        point.parent.mkdir(parents=True, exist_ok=True)
+        point.symlink_to(target)
+    for place, source in sorted(inside(shown, path).items()):  # a folder before what is in it
+        point = stage / place
+        if is_folder(source):
             point.mkdir(parents=True, exist_ok=True)
         else:
             point.parent.mkdir(parents=True, exist_ok=True)
             point.touch()
         mount(source, str(point), flags=MS_BIND | MS_REC)
-    mount(str(stage), str(path), flags=MS_BIND | MS_REC)
+    mount(str(stage), path, flags=MS_BIND | MS_REC)
 
 
-def below(path: str, folder: Path) -> bool:
-    return Path(path) != folder and Path(path).is_relative_to(folder)
+def inside(paths: dict[str, str], folder: str) -> dict[str, str]:
+    """Return those of `paths` that are in `folder`, by their paths from there."""
+    start = f"{folder}/"
+    return {path.removeprefix(start): to for path, to in paths.items() if path.startswith(start)}
+
+
+def is_folder(path: str | Path) -> bool:
+    """Return whether it is a folder. Path.is_dir raises an error where we may not look."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def mount(
     source: str | None, target: str, *, kind: str | None = None, flags: int = 0, options: str = ""
 ) -> None:
-    """The system call mount(2), which Python's standard library lacks.
+    """Call mount(2).
 
     Raises:
         OSError: The kernel refuses.
     """
-    call = ctypes.CDLL(None, use_errno=True).mount
-    text = ctypes.c_char_p
-    call.argtypes = [text, text, text, ctypes.c_ulong, text]
     names = [name and os.fsencode(name) for name in (source, target, kind)]
-    if call(*names, flags, os.fsencode(options)):
+    call("mount", *names, ctypes.c_ulong(flags), os.fsencode(options), about=target)
+
+
+def call(name: str, *arguments: object, about: str | None = None) -> None:
+    """Call a function of the C library that Python's own library lacks.
+
+    Raises:
+        OSError: It failed, on the file `about`.
+    """
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), target)
+        raise OSError(number, f"{name}: {os.strerror(number)}", about)
 
 
 if __name__ == "__main__":

@@ -22,25 +22,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import view
+from .configuration import DEFAULT_CHECKPOINT_PATH
 from .proxy import sts_hosts
+from .removal import remove
 
 # What the images add to the toolkit, and where a host with namespaces finds it.
 CONTAINERS = Path(__file__).with_name("containers")
 CONTAINERS_INSIDE = "/opt/containers"
 HOST_PROGRAM = Path(__file__).with_name("host.py")
-REPOSITORY = Path(__file__).resolve().parents[2]
 UNSHARE = [
     "unshare",
     *("--user", "--map-root-user", "--mount", "--uts", "--pid"),
     *("--fork", "--kill-child", "--mount-proc"),
 ]
 NO_NAMESPACES = "STUB_AWS_NO_NAMESPACES"
+PROBE_S = 60  # how long a host that does nothing may take on a machine that is busy
 # Which of the processor's instructions numeric libraries use. Where a machine sets one of these,
 # jobs must obey it too, or a training by hand and in a job would differ in the last digits.
 INSTRUCTIONS = (
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
     *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES"),
 )
+# What a Python may need to start at all. The person's other variables reach no process of a host.
+TO_START = ("PATH", "LD_LIBRARY_PATH")
+LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")  # how paths are written
 TOOLKIT = [sys.executable, "-m", "toolkit"]  # in `containers/`
 
 
@@ -71,6 +77,10 @@ class Layout:
     def failure_file(self) -> Path:
         return self.ml / "output" / "failure"
 
+    @property
+    def containers(self) -> Path:
+        return self.root / "containers"
+
     def channel(self, name: str) -> Path:
         return self.ml / "input" / "data" / name
 
@@ -87,6 +97,7 @@ class Layout:
             (self.ml / folder).mkdir(parents=True)
         for folder in ("home", "tmp", "packages"):
             (self.root / folder).mkdir()
+        self.containers.symlink_to(CONTAINERS)  # whose own path may hold what divides PYTHONPATH
         for name, content in configuration.items():
             (config / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
@@ -111,13 +122,11 @@ class HostRequest:
     environment: dict[str, str]
     cores: list[int]
     command: list[str]
-    checkpoint_path: str
+    checkpoint_path: str = DEFAULT_CHECKPOINT_PATH
     offline: bool = False
 
     def specification(self, isolated: bool) -> dict[str, Any]:
         """What `host.py` needs to know."""
-        binds = {"/opt/ml": str(self.layout.ml), CONTAINERS_INSIDE: str(CONTAINERS)}
-        apart = not Path(self.checkpoint_path).is_relative_to("/opt/ml")
         return {
             "namespace": isolated,
             "offline": self.offline,
@@ -126,15 +135,21 @@ class HostRequest:
             "hosts_file": _write(self.layout.root / "hosts", self._hosts_lines()),
             "cores": self.cores,
             "cores_file": _write(self.layout.root / "cores", [",".join(map(str, self.cores))]),
-            "kept": _kept(),
-            "covered": ["/opt", "/tmp", str(Path.home()), str(REPOSITORY)],
-            "binds": binds,
-            "appearing": {self.checkpoint_path: "/opt/ml/checkpoints"} if apart else {},
+            **view.arrangement(self._places()),
             "read_only": self.layout.read_only,
             "command": self.command,
             "environment": _environment(self, isolated),
             "working_directory": "/" if isolated else str(self.layout.root),
         }
+
+    def _places(self) -> dict[str, Path]:
+        """Return the folders of the host by their paths inside."""
+        places = {"/opt/ml": self.layout.ml, CONTAINERS_INSIDE: CONTAINERS}
+        if view.home_inside() == view.HOME_INSTEAD:
+            places[view.HOME_INSTEAD] = self.layout.root / "home"
+        if self.checkpoint_path != DEFAULT_CHECKPOINT_PATH:
+            places[self.checkpoint_path] = self.layout.checkpoints
+        return places
 
     def _hosts_lines(self) -> list[str]:
         # The names of STS lead nowhere, so that no call of a script can reach the real AWS.
@@ -149,13 +164,11 @@ class Instance:
     def __init__(self, request: HostRequest, on_line: Callable[[str], None]) -> None:
         isolated = namespaces_available()
         self._on_line = on_line
-        if not isolated:
-            on_line(
-                "stub AWS: this machine gives jobs no namespaces of their own, so /opt/ml is not "
-                f"there; SAGEMAKER_BASE_DIR is {request.layout.ml}"
-            )
+        for line in _differences(request.layout, isolated):
+            on_line(line)
         self._process = subprocess.Popen(
             supervisor_command(request, isolated),
+            env=_start_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -202,25 +215,65 @@ def supervisor_command(request: HostRequest, isolated: bool) -> list[str]:
     return [*unshare, *python, str(HOST_PROGRAM), str(specification)]
 
 
-@functools.cache
 def namespaces_available() -> bool:
-    """Whether this machine lets us give each host namespaces of its own. Found out by trying."""
-    if os.environ.get(NO_NAMESPACES) or not shutil.which("unshare"):
-        return False
-    with tempfile.TemporaryDirectory(prefix="stub-aws-probe-") as folder:
-        layout = Layout(Path(folder))
-        layout.make({})
-        request = HostRequest(
-            layout, "algo-1", {"algo-1": "127.0.0.2"}, {}, cores_of(0, 1), ["true"], "/opt/ml"
-        )
-        # Its lifeline stays open: at its end the supervisor would kill its command.
-        with subprocess.Popen(
-            supervisor_command(request, isolated=True),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            return process.wait() == 0
+    """Return whether this machine lets us give each host namespaces of its own."""
+    return why_no_namespaces() is None
+
+
+@functools.cache
+def why_no_namespaces() -> str | None:
+    """Return why hosts have no namespaces here, or None where they have some. It tries it out."""
+    if os.environ.get(NO_NAMESPACES):
+        return f"{NO_NAMESPACES} is set"
+    if not shutil.which("unshare"):
+        return "there is no command `unshare`"
+    folder = Path(tempfile.mkdtemp(prefix="stub-aws-probe-"))
+    try:
+        return _try_a_host(Layout(folder))
+    finally:
+        remove(folder)
+
+
+def _try_a_host(layout: Layout) -> str | None:
+    """Run a host like a job's that only looks around. Return why it failed, or None."""
+    layout.make({})
+    looks = ["test", "-d", "/opt/ml/input/config"]
+    addresses = {"algo-1": "127.0.0.2"}
+    request = HostRequest(layout, "algo-1", addresses, {}, cores_of(0, 1), looks)
+    with subprocess.Popen(
+        supervisor_command(request, isolated=True),
+        env=_start_environment(),
+        stdin=subprocess.PIPE,  # its lifeline, which stays open: at its end it would end itself
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            code = process.wait(PROBE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return f"a host that only looks around did not end within {PROBE_S} s"
+        lines = [line.strip() for line in process.stdout if line.strip()]
+    if code == 0:
+        return None
+    traceback = lines and lines[0].startswith("Traceback")
+    return (
+        lines[-1 if traceback else 0]
+        if lines
+        else f"a host that only looks around ended with {code}"
+    )
+
+
+def _differences(layout: Layout, isolated: bool) -> list[str]:
+    """Return log lines about what this machine cannot do for a host."""
+    if not isolated:
+        return [
+            f"stub AWS: hosts have no namespaces here ({why_no_namespaces()}), so /opt/ml is not "
+            f"there; SAGEMAKER_BASE_DIR is {layout.ml}"
+        ]
+    seen = " and ".join(f"{name} ({path})" for name, path in view.in_sight().items())
+    return [f"stub AWS: this job sees what is in {seen}, which cannot be hidden"] if seen else []
 
 
 def cores_of(host: int, hosts: int) -> list[int]:
@@ -237,20 +290,22 @@ def _write(path: Path, lines: list[str]) -> str:
     return str(path)
 
 
-def _kept() -> list[str]:
-    """What a job must still see when home, /tmp and the repository are hidden: its Python."""
-    prefixes = {os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix)}
-    # A prefix such as /usr is never hidden, and an overlay over a system folder would be idle.
-    return sorted({*prefixes, sys.prefix} - {"/", "/usr", "/usr/local"})
+def _start_environment() -> dict[str, str]:
+    """Return the environment of a host's supervisor. Every process of the job can read it."""
+    return _variables(*TO_START, *LOCALE)
+
+
+def _variables(*names: str) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
     """The container's environment: AWS's part of it, and what this machine needs."""
     own = {
         **_way_to_packages(),
-        **{name: os.environ[name] for name in INSTRUCTIONS if name in os.environ},
+        **_variables(*INSTRUCTIONS, *TO_START),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-        "HOME": str(Path.home()),
+        "HOME": view.home_inside(),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": CONTAINERS_INSIDE,
@@ -266,7 +321,7 @@ def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
         "HOME": str(layout.root / "home"),
         "TMPDIR": str(layout.root / "tmp"),
         "PIP_TARGET": str(layout.root / "packages"),
-        "PYTHONPATH": os.pathsep.join([str(layout.root / "packages"), str(CONTAINERS)]),
+        "PYTHONPATH": os.pathsep.join([str(layout.root / "packages"), str(layout.containers)]),
     }
 
 
