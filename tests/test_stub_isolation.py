@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,19 @@ tell(checkout=[p.name for p in Path({str(REPOSITORY)!r}).iterdir()],
 
 
 @needs_namespaces
+def test_a_job_sees_nothing_of_the_persons_variables(account, monkeypatch):
+    """Not in its own environment, and not in that of its supervisor either."""
+    monkeypatch.setenv("PERSONS_TOKEN", "persons-secret")
+    script = """
+import glob
+everything = b"".join(Path(p).read_bytes() for p in glob.glob("/proc/[0-9]*/environ"))
+tell(seen=b"persons-secret" in everything, own=b"TRAINING_JOB_NAME" in everything)
+"""
+    facts = account.facts(account.run(script)["TrainingJobName"])
+    assert facts == {"seen": False, "own": True}
+
+
+@needs_namespaces
 @pytest.mark.parametrize(
     "parent",
     ["/var/tmp", "/opt/ml", "/opt", "/tmp", "/root", "~", "/"],
@@ -158,6 +173,26 @@ tell(beside=os.listdir({str(parent)!r}))
         assert beside >= {entry.name for entry in parent.iterdir() if entry.name != name}
     if parent == Path("/"):
         assert beside >= {"usr", "etc", "opt", name}
+
+
+@needs_namespaces
+def test_a_job_may_do_elsewhere_what_the_person_may(account):
+    """Not wanted, but true, and so the manual says it."""
+    with (
+        tempfile.TemporaryDirectory(dir="/var/tmp") as folder,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as local,
+    ):
+        local.bind(f"{folder}/socket")
+        local.listen()
+        script = f"""
+Path({folder!r}, "written").write_text("by a job")
+socket.create_connection(("127.0.0.1", {server.getsockname()[1]})).close()
+socket.socket(socket.AF_UNIX).connect({folder + "/socket"!r})
+"""
+        description = account.run(script)
+        assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
+        assert Path(folder, "written").read_text() == "by a job"
 
 
 # --- several hosts ------------------------------------------------------------------------------

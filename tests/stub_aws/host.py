@@ -2,8 +2,8 @@
 
 The stub starts it with a JSON specification as its only argument, by `unshare` where the kernel
 allows a user, mount, UTS and process namespace of its own. It then makes the host look like
-SageMaker's (an `/opt/ml` of its own, its own `/etc/hosts`, hostname, `/tmp` and home), runs the
-container's command, and ends with the command's exit code.
+SageMaker's (an `/opt/ml` of its own, its own `/etc/hosts`, hostname, `/tmp` and home), locks that
+view, runs the container's command, and ends with the command's exit code.
 
 Its standard input is its lifeline. A line `stop` asks the processes of the job to end (SIGTERM),
 `kill` ends them; so does the end of the stream, whatever killed the stub. Nothing of this package
@@ -28,6 +28,7 @@ from pathlib import Path
 # From <sys/mount.h>. A process for each mount, as `mount` is, would take longer than all the rest.
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE = 1 << 10, 1 << 11, 1 << 12, 1 << 14, 1 << 18
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000  # from <sched.h>
 NOT_SET_UP = 125  # the exit code when there is no host for the command
 
 
@@ -152,6 +153,7 @@ def enter_namespace(spec: dict) -> None:
     # No pin may be left when the job starts: its processes could look behind a cover by it.
     with Pins() as pins:
         arrange(spec, Path(pins.pin(spec["root"])), pins)
+    lock()
     if spec["appearing"]:
         os.chroot(".")
 
@@ -168,6 +170,17 @@ def arrange(spec: dict, root: Path, pins: Pins) -> None:
         make_read_only(path)
     appearing = {target: shown[target] for target in spec["appearing"]}
     os.chdir(new_root(root / "root", appearing) if appearing else "/")
+
+
+def lock() -> None:
+    """Let no process of the job unmount, move or make writable again what is mounted now.
+
+    The kernel holds together what a mount namespace inherits from that of another user namespace
+    (mount_namespaces(7), "Restrictions on mount namespaces"), so the job gets one more of each.
+    """
+    call("unshare", CLONE_NEWUSER | CLONE_NEWNS)
+    for name, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
+        Path("/proc/self", name).write_text(text, encoding="ascii")
 
 
 def share_cores(cores: list[int], listed: str) -> None:
