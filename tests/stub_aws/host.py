@@ -8,7 +8,8 @@ view, runs the container's command, and ends with the command's exit code.
 Its standard input is its lifeline. A line `stop` asks the processes of the job to end (SIGTERM),
 `kill` ends them; so does the end of the stream, whatever killed the stub. Nothing of this package
 is imported, and where there are namespaces only the standard library, so that it starts in
-milliseconds. Without a process namespace `psutil` finds what a job leaves running.
+milliseconds. Without a process namespace what a job leaves running becomes a child of this process
+where the system can do that (Linux), and `psutil` finds it.
 """
 
 import contextlib
@@ -40,6 +41,8 @@ def main() -> int:
         except OSError as error:
             print(f"stub AWS: this host could not be set up: {error}", flush=True)
             return NOT_SET_UP
+    else:
+        adopt_orphans()
     child = subprocess.Popen(
         spec["command"],
         env=spec["environment"],
@@ -49,14 +52,16 @@ def main() -> int:
         start_new_session=True,
     )
     threading.Thread(target=follow_lifeline, args=(child.pid, spec), daemon=True).start()
-    code = wait_for_all(child.pid)
+    code = wait_for_all(child.pid, spec["namespace"])
     end_all(child.pid, spec)
     return code if code >= 0 else 128 - code  # as a shell says "ended by signal N"
 
 
 def follow_lifeline(group: int, spec: dict) -> None:
     for line in sys.stdin:
-        send(group, {"stop": signal.SIGTERM, "kill": signal.SIGKILL}[line.strip()])
+        if line.strip() == "kill":
+            break
+        send(group, signal.SIGTERM)
     end_all(group, spec)
     os._exit(137)
 
@@ -65,30 +70,48 @@ def end_all(group: int, spec: dict) -> None:
     """End what still runs. With a process namespace the kernel does the rest when we end."""
     send(group, signal.SIGKILL)
     if not spec["namespace"]:
-        end_escaped(spec["environment"]["SAGEMAKER_BASE_DIR"])
+        for process in end_escaped(spec["environment"]["SAGEMAKER_BASE_DIR"]):
+            print(f"stub AWS: process {process.pid} of this job could not be ended", flush=True)
 
 
-def end_escaped(mark: str) -> None:
-    """End the processes that left the group, as daemons do, but have this host's environment.
+def adopt_orphans() -> None:
+    """Become the parent of every process that the job detaches from its own, as process 1 is."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
-    Not found: one that also cleared its environment.
+
+def end_escaped(mark: str) -> list:
+    """End the processes that left the group, as daemons do. Return those that will not end.
+
+    They are our children, where the system lets us adopt them, or have this host's environment.
     """
     import psutil  # not needed, and not to be waited for, where there are namespaces
 
-    def carries_mark(process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("SAGEMAKER_BASE_DIR") == mark
-        except psutil.Error:
-            return False  # it has ended, or is another user's
-
+    here = psutil.Process()
+    escaped = set()
     for _ in range(100):  # one may start another while we look
-        escaped = [process for process in psutil.process_iter() if carries_mark(process)]
+        marked = {process for process in psutil.process_iter() if carries_mark(process, mark)}
+        escaped = marked | set(here.children(recursive=True))
         if not escaped:
-            return
+            break
         for process in escaped:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):  # it has ended, or is another user's
                 process.kill()
         psutil.wait_procs(escaped, timeout=0.1)
+    return sorted(escaped, key=lambda process: process.pid)
+
+
+def carries_mark(process, mark: str) -> bool:
+    """Whether a process (of psutil's) has the environment of the host whose base folder is `mark`.
+
+    One that has cleared its environment has not.
+    """
+    import psutil
+
+    try:
+        return process.environ().get("SAGEMAKER_BASE_DIR") == mark
+    except psutil.Error:
+        return False  # it has ended, or is another user's
 
 
 def send(group: int, number: int) -> None:
@@ -96,25 +119,29 @@ def send(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def wait_for_all(pid: int) -> int:
-    """The exit code of process `pid`. What it leaves running ends with it, as in a container.
+def wait_for_all(pid: int, isolated: bool) -> int:
+    """Return the exit code of process `pid`. What it leaves running ends with it.
 
     After a stop its children may still be saving what they have: they are waited for.
     """
-    code = None
-    while True:
-        try:
-            ended, status = os.waitpid(-1, 0)
-        except ChildProcessError:
-            break
-        if ended == pid:
-            code = os.waitstatus_to_exitcode(status)
-            if code != -signal.SIGTERM:
-                break
-    assert code is not None, "the container's process was never reaped"
-    while code == -signal.SIGTERM and group_lives(pid):
+    ended, status = 0, 0
+    while ended != pid:
+        ended, status = os.waitpid(-1, 0)
+    code = os.waitstatus_to_exitcode(status)
+    while code == -signal.SIGTERM and others_live(pid, isolated):
         time.sleep(0.02)
     return code
+
+
+def others_live(group: int, isolated: bool) -> bool:
+    """Whether there are more processes of this container than those that have only just ended."""
+    children = True
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        children = False
+    return children if isolated else group_lives(group)
 
 
 def group_lives(group: int) -> bool:

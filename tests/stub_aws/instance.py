@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,9 @@ from typing import Any
 
 from . import view
 from .configuration import DEFAULT_CHECKPOINT_PATH
+from .ends import say
+from .leftovers import end_leftovers
+from .output import Output
 from .proxy import sts_hosts
 from .removal import remove
 
@@ -47,6 +49,7 @@ INSTRUCTIONS = (
 # What a Python may need to start at all. The person's other variables reach no process of a host.
 TO_START = ("PATH", "LD_LIBRARY_PATH")
 LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")  # how paths are written
+END_S = 15.0  # for the end of a host, before it is ended harder, and before it is left
 TOOLKIT = [sys.executable, "-m", "toolkit"]  # in `containers/`
 
 
@@ -62,20 +65,20 @@ class Layout:
         return self.root / "ml"
 
     @property
-    def model(self) -> Path:
-        return self.ml / "model"
+    def failure_file(self) -> Path:
+        return self.ml / "output" / "failure"
 
     @property
     def output_data(self) -> Path:
         return self.ml / "output" / "data"
 
     @property
-    def checkpoints(self) -> Path:
-        return self.ml / "checkpoints"
+    def model(self) -> Path:
+        return self.ml / "model"
 
     @property
-    def failure_file(self) -> Path:
-        return self.ml / "output" / "failure"
+    def checkpoints(self) -> Path:
+        return self.ml / "checkpoints"
 
     @property
     def containers(self) -> Path:
@@ -159,36 +162,40 @@ class HostRequest:
 
 
 class Instance:
-    """A running host. `on_line` is called with each line that its processes print."""
+    """A running host. `on_line` is called with each line that its processes print.
 
-    def __init__(self, request: HostRequest, on_line: Callable[[str], None]) -> None:
-        isolated = namespaces_available()
-        self._on_line = on_line
-        for line in _differences(request.layout, isolated):
+    Args:
+        label: What to call it where it cannot be ended.
+    """
+
+    def __init__(self, request: HostRequest, on_line: Callable[[str], None], label: str) -> None:
+        self._isolated = namespaces_available()
+        self._base = request.layout.ml
+        self._label = label
+        for line in _differences(request.layout, self._isolated):
             on_line(line)
         self._process = subprocess.Popen(
-            supervisor_command(request, isolated),
+            supervisor_command(request, self._isolated),
             env=_start_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+            bufsize=0,
             start_new_session=True,  # Ctrl-C in the terminal must not reach a job
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self._process.stdout:
-            self._on_line(line.rstrip("\n"))
+        self._pipe = os.fstat(self._process.stdout.fileno()).st_ino
+        self._output = Output(self._process.stdout, on_line)
 
     def poll(self) -> int | None:
-        """The container's exit code, or None while it runs."""
+        """Return the container's exit code; None while it runs, or its last lines are on the way.
+
+        Raises:
+            Exception: A fault of the stub when it kept a line.
+        """
         code = self._process.poll()
         if code is not None:
-            self._reader.join()  # its last lines belong to it
-        return code
+            self._output.finish()
+        return code if self._output.done() else None
 
     def send(self, word: str) -> None:
         """`stop` (SIGTERM) or `kill` (SIGKILL) all processes of this host."""
@@ -197,12 +204,29 @@ class Instance:
             os.write(self._process.stdin.fileno(), f"{word}\n".encode())
 
     def close(self) -> None:
-        """End whatever still runs and let go of the pipes."""
+        """End whatever still runs, within limits, and let go of the pipes."""
         self.send("kill")
-        self._process.wait()
-        self._reader.join()
+        if not self._ends():
+            self._process.kill()
+            if not self._ends():
+                say(f"process {self._process.pid}, the host {self._label}, could not be ended")
         self._process.stdin.close()
-        self._process.stdout.close()
+        self._output.finish()
+        if not self._output.join():
+            say(f"the last lines of {self._label} took too long and are not in its log")
+        code = self._process.returncode
+        if self._isolated or not (self._output.held or code is None or code < 0):
+            return
+        found = end_leftovers(self._pipe, str(self._base), self._label)
+        if self._output.held and not found:
+            say(f"something that {self._label} left running has its log open and was not found")
+
+    def _ends(self) -> bool:
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def supervisor_command(request: HostRequest, isolated: bool) -> list[str]:

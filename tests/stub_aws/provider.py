@@ -24,6 +24,7 @@ from . import channels, first_party, spot
 from .authorization import ACCOUNT_ID
 from .executor import Executor
 from .instance import namespaces_available
+from .metrics import Expression
 from .quotas import over_quota
 from .run import Platform, client
 from .store import FINAL, DuplicateName, Job, Store
@@ -116,6 +117,7 @@ class TrainingProvider(SageMakerResponse):
         check_spot(request)
         check_supported(request)
         define_metrics(request)
+        check_metrics(request)
         name = request["TrainingJobName"]
         job = Job(name, self._arn(name), request)
         if self.store.get(name):
@@ -293,6 +295,18 @@ def define_metrics(request: dict[str, Any]) -> None:
     if specification.get("MetricDefinitions"):
         raise invalid(first_party.CANNOT_OVERRIDE)
     specification["MetricDefinitions"] = first_party.metric_definitions()
+
+
+def check_metrics(request: dict[str, Any]) -> None:
+    """Raises ValidationException where the expression of a metric is none."""
+    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", []):
+        try:
+            Expression(definition["Regex"])
+        except ValueError as error:
+            raise invalid(
+                f"Invalid MetricDefinitions. The Regex of the metric '{definition['Name']}' is not "
+                f"a valid regular expression: {error}"
+            ) from None
 
 
 def check_spot(request: dict[str, Any]) -> None:

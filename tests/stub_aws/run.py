@@ -23,7 +23,7 @@ from .checkpoints import CheckpointSync
 from .clients import make_client
 from .configuration import checkpoint_path, configuration
 from .instance import TOOLKIT, HostRequest, Instance, Layout, cores_of, namespaces_available
-from .logs import LogStream
+from .logs import LogStream, MetricRecorder
 from .pipes import PipeFeeder
 from .store import Job, Store
 
@@ -68,6 +68,7 @@ class Run:
         self._hosts = [f"algo-{number}" for number in range(1, job.instance_count + 1)]
         self._s3 = client("s3", job, platform)
         self._spot = spot.Interruptions(job)
+        self._metrics = MetricRecorder(job, platform.region)
         self._deadline: float | None = None
 
     def train(self) -> Outcome:
@@ -125,7 +126,7 @@ class Run:
         instances: list[Instance] = []
         try:
             for number, (host, layout) in enumerate(zip(self._hosts, layouts, strict=True)):
-                stream = LogStream(self._job, host, self._platform.region)
+                stream = LogStream(self._job, host, self._platform.region, self._metrics)
                 request = HostRequest(
                     layout=layout,
                     name=host,
@@ -138,7 +139,7 @@ class Run:
                 )
                 for line in notices(request, self._job, image):
                     stream.write(line)
-                instances.append(Instance(request, stream.write))
+                instances.append(Instance(request, stream.write, f"{self._job.name}/{host}"))
             return self._follow(instances, layouts)
         finally:
             for instance in instances:

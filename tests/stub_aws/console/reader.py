@@ -6,7 +6,6 @@ Every answer is made of what AWS's API says; times are ISO 8601 text, durations 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 from scripts import costs
 
 from ..clients import make_client
-from ..logs import LOG_GROUP, values_in
+from ..logs import LOG_GROUP
+from ..metrics import Expressions
 
 MAX_JOBS = 500  # newest first; a page with more would be of no use
 MAX_OBJECTS = 200  # on one page of a bucket
@@ -55,6 +55,7 @@ class Reader:
         self._logs = make_client("logs", *place)
         self._s3 = make_client("s3", *place, signature_version="s3v4")  # of the links, too
         self._ended: dict[str, tuple[datetime, dict[str, Any]]] = {}
+        self._expressions: dict[str, Expressions] = {}  # a slow one stays switched off
 
     # ---- Jobs ----------------------------------------------------------------------------------
 
@@ -119,8 +120,9 @@ class Reader:
 
         `after` and the answer's `tokens` map a stream's name to CloudWatch's token.
         """
-        definitions = self._describe(name)["AlgorithmSpecification"].get("MetricDefinitions", [])
-        patterns = {item["Name"]: re.compile(item["Regex"]) for item in definitions}
+        if name not in self._expressions:
+            self._expressions[name] = Expressions(self._describe(name)["AlgorithmSpecification"])
+        expressions = self._expressions[name]
         streams, tokens = [], {}
         for stream in self._streams(name):
             events, tokens[stream] = self._events(stream, after.get(stream))
@@ -129,7 +131,7 @@ class Reader:
             {"name": metric, "time": event["time"], "value": value}
             for stream in streams
             for event in stream["events"]
-            for metric, value in values_in(event["message"], patterns)
+            for metric, value in expressions.find(event["message"])[0]
         ]
         return {"streams": streams, "tokens": tokens, "metrics": found}
 
