@@ -39,8 +39,8 @@ def test_the_guard_of_every_skip_here():
 
 # --- two jobs, or a job and the machine -------------------------------------------------------
 
-# An interpreter of the system, such as Debian's, is as the rest of it: only root may change it, and a
-# job of root's may too.
+# An interpreter of the system, such as Debian's, is as the rest of it: only root may change it, and
+# a job of root's may too.
 SYSTEM = ("/usr", "/usr/local")
 INTERPRETER = {} if sys.base_prefix in SYSTEM else {"interpreter": Path(sys.base_prefix)}
 

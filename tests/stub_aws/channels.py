@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from .beneath import shown
+from .ends import Patience
 from .store import Job
 
 
@@ -137,40 +139,74 @@ def share(objects: list[S3Object], channel: Channel, host: int, hosts: int) -> l
     return objects[host::hosts] if channel.distribution == "ShardedByS3Key" else objects
 
 
-def download(s3: Any, channel: Channel, objects: list[S3Object], folder: Path) -> None:
+def download(
+    s3: Any, channel: Channel, objects: list[S3Object], folder: Path, patience: Patience
+) -> None:
     """Write the objects below `folder`, and the list of them beside it.
 
     Raises:
-        ChannelError: An object cannot be read, or its key is no safe file name.
+        ChannelError: An object cannot be read, or its key cannot be a file's name.
+        ends.StopRequested, ends.JobFailed: The job shall end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for item in objects:
-        check_name(item)
-        path = folder / item.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            s3.download_file(item.bucket, item.key, str(path))
-        except ClientError as error:
-            raise unreadable(item, error) from error
+        fetch(s3, item, folder / item.name, patience)
     manifest = [{"prefix": channel.uri}, *(item.name for item in objects)]
     folder.with_name(f"{channel.name}-manifest").write_text(json.dumps(manifest), encoding="utf-8")
 
 
+def fetch(s3: Any, item: S3Object, path: Path, patience: Patience) -> None:
+    """Write an object to a file.
+
+    Raises:
+        ChannelError: It cannot be read, or its key cannot be a file's name.
+        ends.StopRequested, ends.JobFailed: The job shall end.
+    """
+    check_name(item)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        s3.download_file(item.bucket, item.key, str(path), Callback=patience.check)
+    except (ClientError, BotoCoreError, OSError) as error:
+        raise unreadable(item, error) from error
+
+
 def check_name(item: S3Object) -> None:
     """Raises ChannelError when a key would leave its folder, or be no file name at all."""
-    for bad, shown in (("", "//"), (".", "."), ("..", "..")):
-        if bad in item.name.split("/"):
-            raise ChannelError(
-                "ClientError: Data download failed:Failed to download data. "
-                f"S3 key: {item.uri} has an illegal char sub-sequence '{shown}' in it"
-            )
+    parts = item.name.split("/")
+    for bad, sign in (("", "//"), (".", "."), ("..", "..")):
+        if bad in parts:
+            raise _illegal(item, sign)
+    if "\0" in item.name:
+        raise _illegal(item, "\\x00")
 
 
-def unreadable(item: S3Object, error: ClientError) -> ChannelError:
-    """What SageMaker says of an object that it cannot get."""
-    code = error.response["Error"]["Code"]
-    if code in ("403", "AccessDenied"):
-        code = "AccessDenied: Access Denied"
+def _illegal(item: S3Object, sign: str) -> ChannelError:
     return ChannelError(
-        f"ClientError: Data download failed:Unable to download object {item.uri} ({code})"
+        "ClientError: Data download failed:Failed to download data. "
+        f"S3 key: {shown(item.uri)} has an illegal char sub-sequence '{sign}' in it"
     )
+
+
+def unreadable(item: S3Object, error: Exception) -> ChannelError:
+    """Return what SageMaker says of an object that it cannot get."""
+    return ChannelError(
+        "ClientError: Data download failed:Unable to download object "
+        f"{shown(item.uri)} ({cause(error)})"
+    )
+
+
+def unlistable(uri: str, error: Exception) -> ChannelError:
+    """Return the same for a prefix whose objects cannot be listed."""
+    return ChannelError(
+        f"ClientError: Data download failed:Unable to list objects of {uri} ({cause(error)})"
+    )
+
+
+def cause(error: Exception) -> str:
+    """Return the cause of an error of S3, of the network or of a file, in few words."""
+    if isinstance(error, ClientError):
+        code = error.response["Error"]["Code"]
+        return "AccessDenied: Access Denied" if code in ("403", "AccessDenied") else code
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from . import view
+from .beneath import View
 from .configuration import DEFAULT_CHECKPOINT_PATH
 from .ends import say
 from .leftovers import end_leftovers
@@ -65,24 +66,24 @@ class Layout:
         return self.root / "ml"
 
     @property
-    def failure_file(self) -> Path:
-        return self.ml / "output" / "failure"
-
-    @property
-    def output_data(self) -> Path:
-        return self.ml / "output" / "data"
-
-    @property
-    def model(self) -> Path:
-        return self.ml / "model"
-
-    @property
     def checkpoints(self) -> Path:
         return self.ml / "checkpoints"
 
     @property
     def containers(self) -> Path:
         return self.root / "containers"
+
+    def seen_by_job(self, checkpoint_path: str) -> View:
+        """Return the files of the host by the paths that its processes know."""
+        folders = {"/opt/ml": self.ml}
+        if not Path(checkpoint_path).is_relative_to("/opt/ml"):
+            folders[checkpoint_path] = self.checkpoints
+        if namespaces_available():
+            return View(folders | {"/tmp": self.root / "covers" / "tmp"})
+        own = [self.ml, self.root / "tmp", self.root / "home"]
+        return View(
+            folders | {way: here for here in own for way in (str(here), os.path.realpath(here))}
+        )
 
     def channel(self, name: str) -> Path:
         return self.ml / "input" / "data" / name

@@ -7,6 +7,7 @@ that it lacks fails the job.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
 import threading
@@ -15,26 +16,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.sts.models import sts_backends
 
-from . import artifacts, channels, images, spot
+from . import channels, images, spot
+from .artifacts import failure_reason, upload_artifacts
 from .authorization import ACCOUNT_ID
+from .beneath import FilesGone
 from .checkpoints import CheckpointSync
 from .clients import make_client
 from .configuration import checkpoint_path, configuration
+from .ends import (
+    GRACE_S,
+    SHUT_DOWN,
+    JobFailed,
+    Patience,
+    StopRequested,
+    Troubles,
+    files_gone,
+)
 from .instance import TOOLKIT, HostRequest, Instance, Layout, cores_of, namespaces_available
 from .logs import LogStream, MetricRecorder
+from .packing import Left, UploadError
 from .pipes import PipeFeeder
 from .store import Job, Store
 
-GRACE_S = 120  # between SIGTERM and SIGKILL (API reference, StopTrainingJob)
 POLL_S = 0.02
 NETWORKS = 250 * 250  # of loopback addresses, one for each start of a job's hosts
-SHUT_DOWN = "InternalServerError: The stub AWS was shut down."
-
-
-class JobFailed(Exception):
-    """The job ends as Failed with this FailureReason."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +77,35 @@ class Run:
         self._s3 = client("s3", job, platform)
         self._spot = spot.Interruptions(job)
         self._metrics = MetricRecorder(job, platform.region)
+        self._streams: list[LogStream] = []
         self._deadline: float | None = None
 
     def train(self) -> Outcome:
         """Take the job through its statuses up to the last but one, and say what that will be.
 
         Raises:
-            JobFailed: Its image, its data or its artifacts made it fail.
+            JobFailed: Its image, its data or its artifacts made it fail, or its files are gone.
         """
+        try:
+            return self._train()
+        except OSError as error:
+            if not isinstance(error, FilesGone) and self._folder.is_dir():
+                raise
+            gone = FilesGone(error.errno, "was deleted while the job ran", str(self._folder))
+            raise JobFailed(files_gone(gone)) from error
+
+    def _train(self) -> Outcome:
         if self._job.stop_requested:
             return self._stop_early()
         image = find_image(self._job)
         for attempt in itertools.count():
             folder = self._folder / str(attempt)
             layouts = [Layout(folder / host) for host in self._hosts]
-            outcome = self._attempt(image, layouts)
+            hosts = [
+                Left(host, layout.seen_by_job(checkpoint_path(self._job)))
+                for host, layout in zip(self._hosts, layouts, strict=True)
+            ]
+            outcome = self._attempt(image, layouts, hosts)
             if outcome.status != "Interrupted":
                 break
             if not self._wait_for_capacity():
@@ -91,42 +113,113 @@ class Run:
         if outcome.status == "Stopped" and self._job.secondary_status != "Stopping":
             return self._stop_early()
         self._advance("Uploading")
+        return self._upload(hosts, outcome)
+
+    def _upload(self, hosts: list[Left], outcome: Outcome) -> Outcome:
+        """Bring what the hosts left to S3, and say how the job ends after that.
+
+        Raises:
+            JobFailed: It cannot be stored. What the script failed of stays the reason.
+        """
+        patience = Patience(self._job, self._platform.closing, GRACE_S)
         try:
-            upload_artifacts(self._s3, self._job, layouts, self._folder)
-        except JobFailed:
-            if outcome.status != "Failed":  # else what the script failed of stays the reason
-                raise
+            upload_artifacts(self._s3, self._job, hosts, self._folder, patience, self._note)
+        except StopRequested:
+            self._note(f"not all artifacts were in S3 {GRACE_S} s after the stop")
+        except (JobFailed, UploadError, OSError) as error:
+            if outcome.status == "Failed":
+                return outcome
+            if isinstance(error, UploadError):
+                raise JobFailed(str(error)) from error
+            raise
+        if outcome.status == "Completed" and self._job.stop_requested:
+            return Outcome("Stopped")  # AWS has accepted the stop
         return outcome
 
-    def _attempt(self, image: images.Image, layouts: list[Layout]) -> Outcome:
+    def _attempt(self, image: images.Image, layouts: list[Layout], hosts: list[Left]) -> Outcome:
         """Once through the statuses from Starting to Training. A spot job may need several."""
         self._advance("Starting", "Preparing the instances for training")
         for host, layout in zip(self._hosts, layouts, strict=True):
             layout.make(configuration(self._job, host, self._hosts))
         self._advance("Downloading")
-        checkpoints = CheckpointSync(self._s3, self._job, layouts)
-        try:
-            feeders = fill_channels(self._s3, self._job, layouts)
-            checkpoints.restore()
-        except channels.ChannelError as error:
-            raise JobFailed(str(error)) from error
-        if self._job.stop_requested:
-            return Outcome("Stopped")
-        self._advance("Training")
-        try:
-            with checkpoints:
-                return self._run_hosts(image, layouts)
-        finally:
-            for feeder in feeders:
-                feeder.close()
+        troubles = Troubles()
+        checkpoints = CheckpointSync(
+            self._s3,
+            self._job,
+            layouts,
+            [left.view for left in hosts],
+            self._platform.closing,
+            troubles,
+            self._note,
+        )
+        with contextlib.ExitStack() as feeders:
+            try:
+                self._fill_channels(layouts, hosts, troubles, feeders)
+                checkpoints.restore()
+            except channels.ChannelError as error:
+                raise JobFailed(str(error)) from error
+            except StopRequested:
+                return Outcome("Stopped")
+            if self._job.stop_requested:
+                return Outcome("Stopped")
+            self._advance("Training")
+            checkpoints.start()
+            try:
+                outcome = self._run_hosts(image, layouts, hosts, troubles)
+            finally:
+                feeders.close()
+                checkpoints.finish()
+        # What came to light only when the hosts had ended, with whatever exit code.
+        if troubles.first and outcome.status != "Failed":
+            return Outcome("Failed", troubles.first)
+        return outcome
 
-    def _run_hosts(self, image: images.Image, layouts: list[Layout]) -> Outcome:
+    def _fill_channels(
+        self,
+        layouts: list[Layout],
+        hosts: list[Left],
+        troubles: Troubles,
+        feeders: contextlib.ExitStack,
+    ) -> None:
+        """Bring every channel to every host; those in Pipe mode are fed until `feeders` closes.
+
+        Raises:
+            channels.ChannelError: An object is missing or may not be read.
+            ends.StopRequested, JobFailed: The job shall end.
+        """
+        patience = Patience(self._job, self._platform.closing, grace_s=0)
+        for channel in channels.channels_of(self._job):
+            try:
+                objects = channels.list_objects(self._s3, channel)
+            except (ClientError, BotoCoreError) as error:
+                raise channels.unlistable(channel.uri, error) from error
+            for number, (layout, left) in enumerate(zip(layouts, hosts, strict=True)):
+                mine = channels.share(objects, channel, number, len(layouts))
+                if channel.mode == "Pipe":
+                    folder = left.view.open_folder("/opt/ml/input/data")
+                    feeder = PipeFeeder(self._s3, channel, mine, folder, troubles, self._note)
+                    feeders.callback(feeder.close)
+                    continue
+                place = layout.channel(channel.name)
+                channels.download(self._s3, channel, mine, place, patience)
+                if channel.mode == "FastFile":
+                    layout.make_read_only(channel.name)
+
+    def _run_hosts(
+        self,
+        image: images.Image,
+        layouts: list[Layout],
+        hosts: list[Left],
+        troubles: Troubles,
+    ) -> Outcome:
         environment = environment_variables(self._job, image, self._platform)
         addresses = loopback_addresses(self._hosts, next(self._platform.networks))
         instances: list[Instance] = []
-        try:
+        self._streams = []
+        with contextlib.ExitStack() as running:
             for number, (host, layout) in enumerate(zip(self._hosts, layouts, strict=True)):
                 stream = LogStream(self._job, host, self._platform.region, self._metrics)
+                self._streams.append(stream)
                 request = HostRequest(
                     layout=layout,
                     name=host,
@@ -139,13 +232,17 @@ class Run:
                 )
                 for line in notices(request, self._job, image):
                     stream.write(line)
-                instances.append(Instance(request, stream.write, f"{self._job.name}/{host}"))
-            return self._follow(instances, layouts)
-        finally:
-            for instance in instances:
-                instance.close()
+                instance = Instance(request, stream.write, f"{self._job.name}/{host}")
+                running.callback(instance.close)
+                instances.append(instance)
+            return self._follow(instances, hosts, troubles)
 
-    def _follow(self, instances: list[Instance], layouts: list[Layout]) -> Outcome:
+    def _note(self, text: str) -> None:
+        """Write one line of ours into the log of the first host."""
+        for stream in self._streams[:1]:
+            stream.write(f"stub AWS: {text}")
+
+    def _follow(self, instances: list[Instance], hosts: list[Left], troubles: Troubles) -> Outcome:
         """Wait for the hosts; one that fails ends the job, and so do a stop and the time limit."""
         if self._deadline is None:  # the time limit covers all attempts together
             limit = self._job.request["StoppingCondition"]["MaxRuntimeInSeconds"]
@@ -153,9 +250,11 @@ class Run:
         self._spot.begin()
         while True:
             codes = [instance.poll() for instance in instances]
-            for code, layout in zip(codes, layouts, strict=True):
+            if troubles.first:
+                return Outcome("Failed", troubles.first)
+            for code, left in zip(codes, hosts, strict=True):
                 if code:
-                    return Outcome("Failed", failure_reason(code, layout))
+                    return Outcome("Failed", failure_reason(code, left, self._note))
             if None not in codes:
                 return Outcome("Completed")
             if self._platform.closing.is_set():
@@ -296,56 +395,3 @@ def loopback_addresses(hosts: list[str], network: int) -> dict[str, str]:
     """
     second, third = divmod(network % NETWORKS, 250)
     return {host: f"127.{1 + second}.{third}.{number}" for number, host in enumerate(hosts, 2)}
-
-
-def fill_channels(s3: Any, job: Job, layouts: list[Layout]) -> list[PipeFeeder]:
-    """Bring every channel to every host. Those in Pipe mode are fed by what is returned.
-
-    Raises:
-        channels.ChannelError: An object is missing or may not be read.
-    """
-    feeders = []
-    for channel in channels.channels_of(job):
-        objects = channels.list_objects(s3, channel)
-        for number, layout in enumerate(layouts):
-            mine = channels.share(objects, channel, number, len(layouts))
-            if channel.mode == "Pipe":
-                feeders.append(PipeFeeder(s3, channel, mine, layout.channel("")))
-            else:
-                channels.download(s3, channel, mine, layout.channel(channel.name))
-                if channel.mode == "FastFile":
-                    layout.make_read_only(channel.name)
-    return feeders
-
-
-def failure_reason(code: int, layout: Layout) -> str:
-    """What SageMaker would say: the failure file's first 1024 characters, or the exit code."""
-    try:
-        written = layout.failure_file.read_text(encoding="utf-8", errors="replace").strip()
-    except FileNotFoundError:
-        written = ""
-    return f"AlgorithmError: {written or f'Exit Code: {code}'}"
-
-
-def upload_artifacts(s3: Any, job: Job, layouts: list[Layout], folder: Path) -> None:
-    """Store `model.tar.gz` (all hosts' models) and `output.tar.gz` (the first host's output).
-
-    Raises:
-        JobFailed: They cannot be stored.
-    """
-    output_path = job.request["OutputDataConfig"]["S3OutputPath"]
-    parts = {
-        "model.tar.gz": [layout.model for layout in layouts],
-        "output.tar.gz": [layouts[0].output_data],
-    }
-    for name, folders in parts.items():
-        archive = folder / name
-        if not artifacts.pack(folders, archive):
-            continue
-        uri = artifacts.artifact_uri(output_path, job.name, name)
-        try:
-            artifacts.upload(s3, archive, uri)
-        except artifacts.UploadError as error:
-            raise JobFailed(str(error)) from error
-        if name == "model.tar.gz":
-            job.model_artifact = uri
