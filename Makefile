@@ -5,7 +5,7 @@
 #   make lessons TIMEOUT=1200         seconds that one cell may take
 #   make test PYTEST_ARGS="-k rules"  anything that pytest takes
 #   make workshop JUPYTER_ARGS="--no-browser --port 9999"
-#   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/instance.py --help
+#   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/notebook_instance/instance.py
 #   make test-aws LESSON="03 08"      on your account, only these; YES=1 does not ask
 #   make PYTHON=/path/to/python3.11 … the interpreter that .venv is made from
 
@@ -22,7 +22,7 @@ TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/torchinductor
 export PYTHON LOCK_ARGS TORCHINDUCTOR_CACHE_DIR
 
 VENV_PYTHON := .venv/bin/python
-ON_STUB := $(VENV_PYTHON) -m tests.stub_aws $(VENV_PYTHON) -m
+ON_STUB := $(VENV_PYTHON) -m stub_aws $(VENV_PYTHON) -m
 
 .PHONY: help env clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
 
@@ -44,7 +44,7 @@ workshop: env ## open the lessons in JupyterLab, with an AWS of their own on thi
 		--KernelManager.transport_encryption=auto $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER_ARGS)
 
 lessons: env ## execute every lesson; pages go to build/lessons/
-	@$(ON_STUB) tests.run_lessons --timeout $(TIMEOUT) $(LESSON)
+	@$(ON_STUB) lessons.run --timeout $(TIMEOUT) $(LESSON)
 
 test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff check --quiet .
@@ -54,10 +54,10 @@ test: clients ## lint, then every test, the lessons among them
 		$(VENV_PYTHON) -m pytest --basetemp="$$scratch/pytest" $(PYTEST_ARGS)
 
 test-aws: env ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
-	@$(VENV_PYTHON) -m tests.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
+	@$(VENV_PYTHON) -m lessons.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
 
 test-images: env ## run the entry points on the versions of SageMaker's images; 14 GB in build/images/
-	@$(VENV_PYTHON) -m tests.image_environments
+	@$(VENV_PYTHON) -m tests.support.image_environments
 
 bench: env ## measure speed side by side; BENCH=torch_throughput for one
 	@$(VENV_PYTHON) -m tests.bench $(BENCH)
@@ -67,27 +67,27 @@ kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook inst
 		$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
 
 instance: env ## make a notebook instance on AWS, with bucket and role; says the price and asks first
-	@$(VENV_PYTHON) scripts/instance.py create $(INSTANCE_ARGS)
+	@$(VENV_PYTHON) -m notebook_instance.instance create $(INSTANCE_ARGS)
 
 instance-status: env ## say what of it is there, and what it costs now
-	@$(VENV_PYTHON) scripts/instance.py status $(INSTANCE_ARGS)
+	@$(VENV_PYTHON) -m notebook_instance.instance status $(INSTANCE_ARGS)
 
 instance-delete: env ## delete it with all that is in it; lists that and asks first
-	@$(VENV_PYTHON) scripts/instance.py delete $(INSTANCE_ARGS)
+	@$(VENV_PYTHON) -m notebook_instance.instance delete $(INSTANCE_ARGS)
 
 notebooks: env ## derive notebooks/*.ipynb from notebooks/*.py
-	@$(VENV_PYTHON) -m tests.notebook_pairs
+	@$(VENV_PYTHON) -m lessons.pairs
 
 lint: env ## check style, and the rules of the lessons
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
-	@$(VENV_PYTHON) -m tests.lesson_rules
-	@$(VENV_PYTHON) -m tests.notebook_pairs --check
+	@$(VENV_PYTHON) -m lessons.rules
+	@$(VENV_PYTHON) -m lessons.pairs --check
 
 format: env ## format the code, and derive the notebooks
 	@$(VENV_PYTHON) -m ruff check --fix --exit-zero --quiet .
 	@$(VENV_PYTHON) -m ruff format .
-	@$(VENV_PYTHON) -m tests.notebook_pairs
+	@$(VENV_PYTHON) -m lessons.pairs
 
 lock: ## resolve requirements*.in into requirements*.txt, on Linux
 	@.ci/make_lock

@@ -39,12 +39,11 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import buckets
-import costs
 import titanic
 import workshop
+from workshop import buckets, costs
 
 # %% [markdown]
 # SageMaker has a Python SDK, the package `sagemaker`, and it exists in two

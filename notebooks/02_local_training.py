@@ -40,7 +40,7 @@
 import subprocess
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
 import metrics
 import titanic
@@ -52,7 +52,7 @@ import train_xgboost
 # and write to. We start it as a terminal would, in a process of its own.
 
 # %%
-script = "../scripts/train_xgboost.py"
+script = "../scripts/training/train_xgboost.py"
 
 
 def terminal(*words):

@@ -60,14 +60,13 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import costs
-import jobs
 import metrics
 import titanic
 import train_xgboost
 import workshop
+from workshop import costs, jobs
 
 # %% [markdown]
 # Three lines make sure of what lesson 01 was about: a session with our
@@ -93,7 +92,7 @@ print(workshop.home(session))
 # %%
 what_to_run = {
     "entry_point": "train_xgboost.py",
-    "source_dir": "../scripts",
+    "source_dir": "../scripts/training",
     "framework_version": "3.0-5",
 }
 
@@ -457,7 +456,7 @@ assert (by_hand == chances).all()
 # trainer = ModelTrainer(
 #     training_image=image,                    # framework_version
 #     source_code=SourceCode(
-#         source_dir="../scripts", entry_script="train_xgboost.py"
+#         source_dir="../scripts/training", entry_script="train_xgboost.py"
 #     ),
 #     compute=Compute(instance_type="ml.m5.large", instance_count=1),
 #     stopping_condition=StoppingCondition(max_runtime_in_seconds=600),

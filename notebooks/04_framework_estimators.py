@@ -43,17 +43,15 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import code_size
-import costs
-import jobs
 import metrics
 import titanic
 import train_sklearn
 import train_torch
 import train_xgboost
 import workshop
+from workshop import code_size, costs, jobs
 
 # %% [markdown]
 # As always: a session with our bucket, a role for the jobs, and the passenger
@@ -204,7 +202,7 @@ except ValueError as error:
 # %%
 results = f"s3://{session.default_bucket()}/jobs"
 common = {
-    "source_dir": "../scripts",
+    "source_dir": "../scripts/training",
     "instance_type": machine,
     "instance_count": 1,
     "max_run": 600,
@@ -782,7 +780,7 @@ print("read:", parser.parse_args())
 settings = common | {"source_dir": str(folder), "framework_version": "1.4-2"}
 booleans = SKLearn(
     entry_point="booleans.py",
-    dependencies=["../scripts/entry_point.py", "../scripts/titanic.py"],
+    dependencies=[f"../scripts/training/{n}.py" for n in ("entry_point", "titanic")],
     hyperparameters={"wrong": False, "right": False},
     **settings | {"base_job_name": "titanic-booleans"},
 )

@@ -34,16 +34,14 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import builtin_data
-import costs
-import jobs
 import metrics
 import stages
 import titanic
 import train_xgboost
 import workshop
+from workshop import builtin_data, costs, jobs
 
 # %% [markdown]
 # As always: a session with our bucket, a role for the jobs, and the passenger
@@ -89,7 +87,7 @@ common = {
 }
 our_script = {
     "entry_point": "train_xgboost.py",
-    "source_dir": "../scripts",
+    "source_dir": "../scripts/training",
     "code_location": results,
     "framework_version": "3.0-5",
 }
@@ -650,16 +648,15 @@ hourly = costs.price("ml.m5.large")
 # prepare the file.
 
 # %%
-import code_size
+from workshop import code_size
 
 
-def lines_of(*modules):
-    return sum(code_size.lines(f"../scripts/{module}.py") for module in modules)
+def lines_of(files):
+    return sum(map(code_size.lines, files))
 
 
-script_modules = code_size.modules("../scripts/train_xgboost.py")
-in_the_job = sum(map(code_size.lines, script_modules))
-before_it = lines_of("builtin_data", "titanic")
+in_the_job = lines_of(code_size.modules("../scripts/training/train_xgboost.py"))
+before_it = lines_of([builtin_data.__file__, titanic.__file__])
 effort = {
     "built-in": {"lines in the job": 0, "lines before it": before_it},
     "script": {"lines in the job": in_the_job, "lines before it": 0},
@@ -740,7 +737,7 @@ PASSENGERS = 20_000
 # waits.)
 
 # %%
-import make_titanic
+from simulation import make_titanic
 
 crowd = work / "crowd"
 make_titanic.main(["--passengers", str(PASSENGERS), "--seed", "1", "--out", str(crowd)])
@@ -780,7 +777,7 @@ import subprocess
 
 by_hand = """
 import json, sys, warnings
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 warnings.simplefilter("ignore")
 import stages, xgboost
 folder, parameters = sys.argv[1], json.loads(sys.argv[2])

@@ -33,13 +33,11 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import costs
-import jobs
-import live
 import train_torch
 import workshop
+from workshop import costs, jobs, live
 
 session = workshop.session()
 role = workshop.execution_role(session)
@@ -77,7 +75,7 @@ from sagemaker.pytorch import PyTorch
 
 network = common | {
     "entry_point": "train_torch.py",
-    "source_dir": "../scripts",
+    "source_dir": "../scripts/training",
     "framework_version": "2.8",
     "py_version": "py312",
     "metric_definitions": train_torch.METRIC_DEFINITIONS,
@@ -433,7 +431,7 @@ estimator.model_data
 from sagemaker.xgboost import XGBoost
 
 image = common | {"framework_version": "3.0-5"}
-sound = image | {"source_dir": "../scripts", "entry_point": "train_xgboost.py"}
+sound = image | {"source_dir": "../scripts/training", "entry_point": "train_xgboost.py"}
 gallery = {}
 
 

@@ -39,19 +39,17 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import costs
 import entry_point
-import hosts_diff
-import jobs
-import make_titanic
 import show_channels
 import stages
 import titanic
 import train_torch
 import train_xgboost
 import workshop
+from simulation import make_titanic
+from workshop import costs, hosts_diff, jobs
 
 # %% [markdown]
 # As always: a session with our bucket, a role, and the passenger lists in S3.
@@ -146,7 +144,7 @@ results = f"s3://{session.default_bucket()}/jobs"
 common = {
     "role": role,
     "sagemaker_session": session,
-    "source_dir": "../scripts",
+    "source_dir": "../scripts/training",
     "code_location": results,
     "output_path": results,
     "instance_type": "ml.m5.large",
@@ -307,7 +305,7 @@ print(costs.verb(workshop.is_billed(session)), costs.job_cost(wrong))
 # machine:
 
 # %%
-difference = hosts_diff.diff("../scripts/train_torch.py", context=0)
+difference = hosts_diff.diff("../scripts/training/train_torch.py", context=0)
 print(difference)
 
 # %% [markdown]
@@ -428,7 +426,7 @@ print(*said, sep="\n")
 import shutil
 
 # Layer 3, the last: its gradients are left out of the mean by `layers[:-1]`.
-cured = shutil.copytree("../scripts", work / "cured")
+cured = shutil.copytree("../scripts/training", work / "cured")
 script = cured / "exercise_all_reduce.py"
 script.write_text(script.read_text().replace("in layers[:-1]:", "in layers:"))
 cure = PyTorch(**exercise | {"source_dir": str(cured)})
@@ -492,8 +490,9 @@ assert len({path.read_bytes() for path in models}) == 1
 # not divide your rows: if every host has all files, every host trains on all.
 
 # %%
-import builtin_data
 from sagemaker.estimator import Estimator
+
+from workshop import builtin_data
 
 (work / "builtin").mkdir()
 for file in sorted((work / "shards").iterdir()):

@@ -34,12 +34,10 @@
 # %%
 import sys
 
-sys.path.insert(0, "../scripts")
+sys.path[:0] = ["../scripts", "../scripts/training"]
 
-import cleanup
-import costs
-import jobs
 import workshop
+from workshop import cleanup, costs, jobs
 
 session = workshop.session()
 role = workshop.execution_role(session)
@@ -62,7 +60,7 @@ common = {
     "sagemaker_session": session,
     "output_path": results,
     "code_location": results,
-    "source_dir": "../scripts",
+    "source_dir": "../scripts/training",
     "instance_type": "ml.m5.large",
     "instance_count": 1,
     "max_run": 600,
@@ -151,7 +149,7 @@ print(f"one machine left on costs as much as {gigabytes:,.0f} GB in S3")
 #
 # All that the lessons made carries the tag `workshop`, and jobs carry the
 # number of their lesson, too. You have seen the pieces: list the jobs, ask for
-# the tags of each, as in lesson 06. `scripts/cleanup.py` does so for
+# the tags of each, as in lesson 06. `scripts/workshop/cleanup.py` does so for
 # everything. Log streams cannot have tags; ours are those whose names begin
 # with the name of a job of ours. Looking changes nothing.
 
@@ -526,7 +524,7 @@ print(len(instances), "notebook instances carry the workshop's tag")
 # ## Clean up
 #
 # That was the lesson. From a terminal inside JupyterLab, in the repository's
-# folder, `.venv/bin/python scripts/cleanup.py` lists the same, and with
+# folder, `.venv/bin/python -m workshop.cleanup` lists the same, and with
 # `--delete` it deletes. (In any other terminal it speaks to the account whose
 # keys are set there.) On your own machine one folder is left to remove:
 

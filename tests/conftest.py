@@ -1,7 +1,7 @@
 """What all tests share: the scripts on the path, no way to the network, a stub AWS."""
 
+import functools
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,21 @@ import pytest
 import pytest_socket
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.stub_aws.aws import StubAWS, forget_the_person
+from stub_aws.aws import StubAWS, forget_the_person
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "scripts"))
 forget_the_person()
 
 
-# Their tests look at what takes long and is done once, so one worker gets the whole module.
-TOGETHER = (
-    "test_stub_clients.py",
-    "test_stub_shapes.py",
-    "test_notebook_instance_scripts.py",
-    "test_xgboost_hosts.py",
-    "test_cleanup.py",
-    "test_policy.py",
-)
+@functools.cache
+def on_one_worker(path: str) -> bool:
+    """Return whether a module is marked `one_worker`; the scheduler knows names, not markers."""
+    return "pytest.mark.one_worker" in Path(REPOSITORY, path).read_text(encoding="utf-8")
 
 
 @pytest.hookimpl(optionalhook=True)  # there is none where xdist is switched off
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Any worker gets the next test, or the next module of those in TOGETHER.
+    """Any worker gets the next test, or the next module of those marked `one_worker`.
 
     xdist's own `--dist loadgroup` has no effect under pytest 9, which keeps a test's first name.
     """
@@ -38,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     class ByTestOrModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return path if Path(path).name in TOGETHER else nodeid
+            return path if on_one_worker(path) else nodeid
 
     config.option.loadscopereorder = False  # the order is that of pytest_collection_modifyitems
     return ByTestOrModule(config, log)
@@ -60,9 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn(item: pytest.Item) -> int:
     if hasattr(item.module, "mock_aws"):
         return 4
-    if item.path.name in TOGETHER:
-        return 2
-    return {"test_the_walk": 0, "test_the_lesson_works_alone": 1}.get(item.originalname, 3)
+    if marker := item.get_closest_marker("long"):
+        return marker.kwargs["turn"]
+    return 2 if item.get_closest_marker("one_worker") else 3
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
     python -m tests.bench.memory_per_host                  10,000,000 passengers
     python -m tests.bench.memory_per_host 2000000 --hosts 1 2
 
-`scripts/train_xgboost.py` (ten rounds, with and without --external_memory) and
-`scripts/train_torch.py` (one epoch) on one list in eight files, each host with its share of the
+`train_xgboost.py` (ten rounds, with and without --external_memory) and `train_torch.py` (one
+epoch) on one list in eight files, each host with its share of the
 files as ShardedByS3Key gives it. The hosts are processes of this machine that meet on loopback
 addresses. Told is the peak of the largest host, and how much of it is not there when the same
 program trains on the 712 passengers of data/: that comes from the rows, and should halve where the
@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "scripts"
+SCRIPTS = ROOT / "scripts" / "training"
 sys.path.insert(0, str(SCRIPTS))
 
-import make_titanic  # noqa: E402
 from tqdm import tqdm  # noqa: E402
+
+from simulation import make_titanic  # noqa: E402
 
 FILES = 8
 FEW = ROOT / "data" / "titanic_train.csv"

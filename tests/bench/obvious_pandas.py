@@ -2,7 +2,7 @@
 
     python tests/bench/obvious_pandas.py LIST.csv FOLDER ROUNDS DEPTH THREADS
 
-What `scripts/train_xgboost.py` is measured against, so it is written as people write it.
+What `scripts/training/train_xgboost.py` is measured against, so it is written as people write it.
 """
 
 import sys

@@ -19,13 +19,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stub_aws.aws import StubAWS, forget_the_person
 from tests.bench import Row, table, take_turns
-from tests.stub_aws.aws import StubAWS, forget_the_person
-from tests.stub_jobs import BUCKET, IMAGE, PRELUDE, REPOSITORY, Account
+from tests.support.stub_jobs import BUCKET, IMAGE, PRELUDE, REPOSITORY, Account
 
 TURNS = 7
 AIM_MS = 1000
-SCRIPTS = REPOSITORY / "scripts"
+SCRIPTS = REPOSITORY / "scripts" / "training"
 DATA = REPOSITORY / "data" / "titanic_train.csv"
 TOOLKIT = "import sagemaker_training.cli.train"
 

@@ -27,7 +27,7 @@ import torch
 
 from tests.bench import Row, table, take_turns
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "training"))
 
 import train_torch
 from checkpoints import Checkpoint, Every, StopSignal

@@ -5,7 +5,7 @@
 
 Three programs on one list, in turns, each in a process of its own, medians of a few turns:
 
-    script    scripts/train_xgboost.py: import, read, check, features, train, evaluate, save
+    script    train_xgboost.py: import, read, check, features, train, evaluate, save
     bare      xgboost.train alone, on matrices already built (the rest of that process is not timed)
     pandas    the obvious script (obvious_pandas.py)
     floor     what no script can do without: import XGBoost, let Arrow read the CSV (the columns
@@ -33,12 +33,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "scripts"
+SCRIPTS = ROOT / "scripts" / "training"
 sys.path.insert(0, str(SCRIPTS))
 
-import make_titanic  # noqa: E402
-import stages  # noqa: E402
 from tqdm import tqdm  # noqa: E402
+
+import stages  # noqa: E402
+from simulation import make_titanic  # noqa: E402
 
 AIM_ADDED = 0.15
 AIM_MEMORY = 0.5

@@ -1,0 +1,257 @@
+"""`make test-aws`: the lessons on a real AWS account, with its price said first and nothing left.
+
+    python -m lessons.on_aws [--yes] [LESSON...]      such as 03; all lessons if none is named
+
+1. Says who you are, where, and what of the workshop is in the account already.
+2. Rehearses: runs the same lessons on the stub AWS, which costs nothing. Lessons that fail there
+   do not go on; and the stub's record of the jobs that they order is what the bill is bounded by:
+   price x machines x max_run, and the disks, of every job. So no figure is written down that could
+   grow stale.
+3. Asks (`YES=1 make test-aws` answers yes).
+4. Runs the lessons. However that ends, by success, failure, Ctrl-C or SIGTERM:
+5. Cleans up by the workshop's tag, as `python -m workshop.cleanup --delete` does, and
+   proves that nothing is left. What you had there before with that tag goes, too;
+   step 1 has shown it.
+
+What somebody else made stays: a bucket of the workshop's name without its tag ends the run in step
+1, unless SAGEMAKER_WORKSHOP_BUCKET names it. After SIGKILL nothing can clean up, but the lessons
+end, too, and `scripts/workshop/cleanup.py --delete` does the rest.
+
+It needs credentials and a region in the environment, and, for a user, SAGEMAKER_ROLE_ARN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import workshop
+from lessons import lifeline
+from workshop import buckets, cleanup, costs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+KEPT = ROOT / "build" / "on_aws"
+CELL_TIMEOUT_S = 3600  # a cell may wait for several jobs, each minutes long on AWS
+POLL_S = 0.2
+PATIENCE_S = 30  # between SIGINT and SIGKILL for the lessons
+ROUNDS = 3  # of cleaning up, should a job have begun while the first was looking
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal that ends the run; not an Exception, so that nothing on the way takes it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+# ---- What it may cost ----------------------------------------------------------------------------
+
+
+def bound(ordered: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The most that jobs can cost, in US dollars by lesson: machines and disks up to `max_run`.
+
+    `ordered` are the entries of a record of the stub (stub_aws/record.py). Not in it: what is
+    fractions of a cent (storage, logs, requests), and the two minutes that a stopped job may take
+    to save. Raises CostError for a type without a price.
+    """
+    by_lesson: dict[str, float] = defaultdict(float)
+    for job in ordered:
+        count, limit_s = job["instance_count"], job["max_run_s"]
+        machines = costs.upper_bound(job["instance_type"], count, limit_s).usd
+        disks = costs.disk_cost(
+            {
+                "BillableTimeInSeconds": limit_s,
+                "ResourceConfig": {"InstanceCount": count, "VolumeSizeInGB": job["volume_gb"]},
+            }
+        )
+        by_lesson[job["lesson"]] += machines + disks
+    return dict(sorted(by_lesson.items()))
+
+
+def announcement(ordered: Sequence[dict[str, Any]]) -> str:
+    """The bound as text: a line per lesson, and the sum."""
+    by_lesson = bound(ordered)
+    lines = [f"  lesson {name}: {costs.dollars(usd)}" for name, usd in by_lesson.items()]
+    total = costs.dollars(sum(by_lesson.values()))
+    return "\n".join(
+        [
+            f"{len(ordered)} training jobs. If every one ran into its time limit, at the prices of "
+            f"{costs.REGION} in data/instance_prices.csv:",
+            *lines,
+            f"  at most {total} in all; most jobs end long before their limit",
+        ]
+    )
+
+
+# ---- The lessons, on the stub and on AWS ---------------------------------------------------------
+
+
+def rehearse(lessons: Sequence[str]) -> list[dict[str, Any]]:
+    """Run lessons on the stub AWS and return its record of their jobs.
+
+    Raises WorkshopError when a lesson fails there.
+    """
+    record = KEPT / "rehearsal.json"
+    record.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "stub_aws", "--record", str(record)]
+    command += [sys.executable, "-m", "lessons.run", f"--output={KEPT / 'rehearsal'}"]
+    code = run_child([*command, *lessons])
+    if code != 0:
+        raise workshop.WorkshopError(
+            "The lessons fail already on this machine, where they cost nothing: nothing was "
+            "started on AWS. Mend that first."
+        )
+    return json.loads(record.read_text(encoding="utf-8"))["jobs"]
+
+
+def lessons_command(lessons: Sequence[str]) -> list[str]:
+    """The command that runs lessons on whatever AWS the environment leads to."""
+    options = ["--on-aws", f"--timeout={CELL_TIMEOUT_S}", f"--output={KEPT / 'lessons'}"]
+    return [sys.executable, "-m", "lessons.run", *options, *lessons]
+
+
+class Stop:
+    """Remembers that a signal asked us to end, and says what happens now."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def remember(self, number: int, _: FrameType | None) -> None:
+        self.number = number
+        name = signal.Signals(number).name
+        print(f"{name}: ending the lessons, then cleaning up: minutes at most", flush=True)
+
+
+def run_child(command: Sequence[str], stop: Stop | None = None) -> int:
+    """Run a command to its end and return its exit code; it ends with us, or when `stop` says."""
+    child = lifeline.Child(command)
+    try:
+        while True:
+            try:
+                return child.wait(POLL_S)
+            except subprocess.TimeoutExpired:
+                if stop and stop.number is not None:
+                    return 128 + stop.number
+    finally:
+        child.end(PATIENCE_S)
+
+
+# ---- Cleaning up ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within, the signals that end a program call `answer`."""
+    before = {number: signal.signal(number, answer) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def interrupt(number: int, _: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def clean_up(session: Any) -> dict[str, int]:
+    """Delete all that is ours, and return what is left, by kind.
+
+    Raises CleanupError where something cannot be listed or deleted.
+    """
+    print("cleaning up", flush=True)
+    for _ in range(ROUNDS):
+        cleanup.delete(session, cleanup.found(session))
+        if not (left := cleanup.remaining(session)):
+            break
+    return left
+
+
+# ---- The command line ----------------------------------------------------------------------------
+
+
+def agreed() -> bool:
+    """Whether the person at the terminal says yes; no where there is nobody."""
+    try:
+        return input("Go on? Type yes: ").strip().lower() == "yes"
+    except EOFError:
+        print("\nNobody answers. To go on without asking: YES=1 make test-aws")
+        return False
+
+
+def go(
+    lessons: Sequence[str],
+    yes: bool,
+    rehearsal: Callable[[Sequence[str]], list[dict[str, Any]]],
+    command: Sequence[str],
+) -> int:
+    """All five steps; returns the exit code.
+
+    Raises WorkshopError or CostError before anything is started on AWS, CleanupError after.
+    """
+    session = workshop.session(make_bucket=False)
+    identity = session.boto_session.client("sts").get_caller_identity()["Arn"]
+    print(f"{identity} in {session.boto_region_name}. {workshop.home(session)}")
+    print("Of this workshop there is now, and will be deleted at the end:", flush=True)
+    found = cleanup.found(session)
+    print(*cleanup.report(found), sep="\n", flush=True)
+    if found.other_bucket and not os.environ.get(buckets.VARIABLE):
+        raise workshop.WorkshopError(buckets.not_ours(found.other_bucket))
+    print("Rehearsing on this machine, which costs nothing:", flush=True)
+    print(announcement(rehearsal(lessons)), flush=True)
+    if not (yes or agreed()):
+        print("Nothing was started.")
+        return 1
+    stop = Stop()
+    # From here on no signal raises: nothing may come between the lessons and the clean-up.
+    with signals(stop.remember):
+        try:
+            code = run_child(command, stop)
+        finally:
+            left = clean_up(session)
+    print(f"left: {left}" if left else "Nothing of this workshop is left on AWS.", flush=True)
+    return code or int(bool(left))
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    rehearsal: Callable[[Sequence[str]], list[dict[str, Any]]] = rehearse,
+    command: Callable[[Sequence[str]], Sequence[str]] = lessons_command,
+) -> int:
+    """Command line; returns the exit code. The other arguments are for the tests."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lessons", nargs="*", help="starts of their names; all if none")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    arguments = parser.parse_args(argv)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    try:
+        with signals(interrupt):
+            return go(arguments.lessons, arguments.yes, rehearsal, command(arguments.lessons))
+    except cleanup.CleanupError as error:
+        print(f"{error} (python -m workshop.cleanup --delete)", file=sys.stderr)
+        return 1
+    except (workshop.WorkshopError, costs.CostError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Interrupted as interrupted:
+        print(f"{interrupted}: nothing was started on AWS", file=sys.stderr)
+        return 128 + interrupted.number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

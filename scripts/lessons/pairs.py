@@ -1,0 +1,102 @@
+"""Derives notebooks/NN_name.ipynb from notebooks/NN_name.py, the file that people edit and review.
+
+    python -m lessons.pairs            write every .ipynb that is missing or out of date
+    python -m lessons.pairs --check    write nothing, exit 1 if one is
+
+The .py holds percent cells and no header. The .ipynb is a pure function of it: no outputs, a fixed
+kernelspec, and cell ids made from what each cell says, so that an edited cell changes one id and
+two people who derive the same .py get the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections import Counter
+from pathlib import Path
+
+import jupytext
+import nbformat
+from jupytext.config import JupytextConfiguration, load_jupytext_config
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def sources(folder: Path = NOTEBOOKS) -> list[Path]:
+    """The lessons' .py files in the order of their numbers."""
+    return sorted(folder.glob("[0-9][0-9]_*.py"))
+
+
+def _config() -> JupytextConfiguration:
+    config = load_jupytext_config(str(NOTEBOOKS / "any.py"))
+    if config is None:
+        raise FileNotFoundError(f"{ROOT / 'pyproject.toml'} has no section [tool.jupytext].")
+    return config
+
+
+def _number_cells(notebook: NotebookNode) -> None:
+    seen: Counter[str] = Counter()
+    for cell in notebook.cells:
+        said = f"{cell.cell_type}\n{cell.source}"
+        seen[said] += 1
+        cell["id"] = hashlib.sha256(f"{seen[said]}\n{said}".encode()).hexdigest()[:12]
+
+
+def parse(py_text: str) -> NotebookNode:
+    """The notebook that a lesson's .py text stands for, ready to be written or executed."""
+    notebook = jupytext.reads(py_text, fmt="py:percent", config=_config())
+    _number_cells(notebook)
+    notebook["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    return nbformat.from_dict(notebook)
+
+
+def derive(py_text: str) -> str:
+    """The text of the .ipynb that belongs to a lesson's .py text."""
+    return nbformat.writes(parse(py_text)) + "\n"
+
+
+def canonical_py(notebook: NotebookNode) -> str:
+    """The .py text that Jupytext writes for a notebook; equal to its source when that is tidy."""
+    plain = nbformat.from_dict({**notebook, "metadata": {}})
+    return jupytext.writes(plain, fmt="py:percent", config=_config())
+
+
+def out_of_date(py: Path) -> bool:
+    """Whether the .ipynb beside this .py is missing or not what the .py gives."""
+    ipynb = py.with_suffix(".ipynb")
+    text = derive(py.read_text(encoding="utf-8"))
+    return not ipynb.is_file() or ipynb.read_text(encoding="utf-8") != text
+
+
+def write(py: Path) -> None:
+    """Write the .ipynb beside a .py, whole or not at all."""
+    ipynb = py.with_suffix(".ipynb")
+    unfinished = ipynb.with_name(f".{ipynb.name}.unfinished")
+    unfinished.write_text(derive(py.read_text(encoding="utf-8")), encoding="utf-8")
+    unfinished.replace(ipynb)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    arguments = parser.parse_args(argv)
+    stale = [py for py in sources() if out_of_date(py)]
+    for py in stale:
+        name = py.with_suffix(".ipynb").name
+        if arguments.check:
+            print(f"notebooks/{name} is not what notebooks/{py.name} gives: run `make notebooks`.")
+        else:
+            write(py)
+            print(f"wrote notebooks/{name}")
+    if not stale:
+        print(f"{len(sources())} notebooks are up to date.")
+    return 1 if stale and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

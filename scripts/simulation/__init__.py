@@ -1,0 +1,1 @@
+"""Draws the passenger list of the lessons; `python -m simulation.make_titanic --help`."""

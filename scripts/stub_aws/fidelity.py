@@ -1,0 +1,117 @@
+"""What the stub's answers are worth: real, computed or absent, for each operation and field.
+
+`python -m stub_aws.fidelity` writes the tables into README.md beside this file, from the code
+and botocore's model of the API; a test proves them up to date, and another holds the description of
+a real job against `FIELDS`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from moto.core.utils import get_service_model
+
+from .images import IMAGES
+from .provider import ECHOED, FROM_MOTO, TRAINING
+from .quotas import DEFAULT_QUOTA, QUOTAS
+
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+
+# Fields of DescribeTrainingJob that are more than an echo of the request.
+FIELDS = {
+    "TrainingJobArn": ("computed", "account 123456789012 and the stub's region"),
+    "TrainingJobStatus": ("real", "follows from the secondary status"),
+    "SecondaryStatus": ("real", "what the job is doing"),
+    "SecondaryStatusTransitions": ("real", "measured times, AWS's messages; see the table below"),
+    "CreationTime": ("real", "measured"),
+    "LastModifiedTime": ("real", "measured"),
+    "TrainingStartTime": ("real", "measured: the download of the data begins"),
+    "TrainingEndTime": ("real", "measured: the artifacts are in S3"),
+    "TrainingTimeInSeconds": (
+        "computed",
+        "time in the statuses that AWS bills, rounded, 1 or more",
+    ),
+    "BillableTimeInSeconds": (
+        "computed",
+        "the same; for spot jobs times an assumed price ratio of 0.3",
+    ),
+    "FailureReason": ("real", "the failure file or exit code of the container, or the S3 error"),
+    "ModelArtifacts": ("real", "only when model.tar.gz is in S3"),
+    "FinalMetricDataList": ("real", "last value of each metric found in the log"),
+    "EnableNetworkIsolation": ("real", "as asked for; enforced for one host with namespaces"),
+    "EnableManagedSpotTraining": ("real", "as asked for; interruptions are ordered by tags"),
+    "EnableInterContainerTrafficEncryption": ("echo", "nothing is encrypted on the loopback"),
+    "VpcConfig": ("echo", "there is no VPC"),
+    "DebugHookConfig": ("echo", "no Debugger runs"),
+    "ProfilerConfig": ("echo", "no profiler runs"),
+    "ExperimentConfig": ("echo", "no experiment is kept"),
+    "RetryStrategy": ("echo", "nothing is retried"),
+}
+
+
+def field_table() -> str:
+    """DescribeTrainingJob, field by field, in the order of the API's model."""
+    model = get_service_model("sagemaker").operation_model("DescribeTrainingJob")
+    rows = [f"| `{name}` | {' | '.join(field_kind(name))} |" for name in model.output_shape.members]
+    return "\n".join(["| field | is | |", "|---|---|---|", *rows])
+
+
+def field_kind(name: str) -> tuple[str, str]:
+    """What a field of DescribeTrainingJob is (real, computed, echo or absent), and a note."""
+    if name in FIELDS:
+        return FIELDS[name]
+    if name == "TrainingJobName" or name in ECHOED:
+        return "real", "as asked for, and obeyed"
+    return "absent", ""
+
+
+def operation_table() -> str:
+    """SageMaker's operations that answer; every other one is refused by name."""
+    rows = [f"| `{name}` | ours |" for name in sorted(TRAINING)]
+    rows += [f"| `{name}` | moto's, which starts nothing |" for name in sorted(FROM_MOTO)]
+    return "\n".join(["| operation | whose |", "|---|---|", *rows])
+
+
+def image_table() -> str:
+    """The images that have a stand-in."""
+    rows = [
+        f"| `{image.repository}` | {image.package} {image.installed} | `{image.training_module}` |"
+        for image in IMAGES.values()
+    ]
+    return "\n".join(["| image | stand-in | toolkit entry |", "|---|---|---|", *rows])
+
+
+def tables() -> str:
+    """All of the generated part of README.md."""
+    zero = ", ".join(f"`{name}`" for name, limit in QUOTAS.items() if limit == 0)
+    return "\n\n".join(
+        [
+            "### SageMaker's operations",
+            operation_table(),
+            "### DescribeTrainingJob",
+            field_table(),
+            "### Images",
+            image_table(),
+            "### Quotas",
+            f"{DEFAULT_QUOTA} instances of each type for training jobs, and 0 of {zero}.",
+        ]
+    )
+
+
+def with_tables(text: str) -> str:
+    """`text` with the generated part between its marks made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+def main() -> int:
+    """Write README.md anew."""
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,353 @@
+"""What training costs: a bound before a job, its price after it, and what stays and bills.
+
+Prices stand in ``data/instance_prices.csv``, each with its region, date and source. They are on
+demand, in US dollars, and one price is one row: a type, a use or a region that has no row is
+refused with a sentence, never guessed. A price from a file is a figure of its date; the bill, and
+https://aws.amazon.com/sagemaker/ai/pricing/, decide.
+
+    python -m workshop.costs                                 the prices of the file
+    python -m workshop.costs --live                          beside what AWS's Price List says today
+    python -m workshop.costs --live --region eu-west-1 ml.m5.large ml.c5.xlarge
+
+``--live`` needs an account and the right ``pricing:GetProducts``; it changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PRICE_FILE = Path(__file__).resolve().parent.parent.parent / "data" / "instance_prices.csv"
+REGION = "us-east-1"  # the region of every price that we could date and source
+
+
+class CostError(ValueError):
+    """A cost that cannot be computed honestly; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """One price: ``usd`` per ``unit``, where it holds, when it was read, from where."""
+
+    item: str
+    usd: float
+    unit: str
+    region: str
+    as_of: str
+    source: str
+    trust: str
+
+    def __str__(self) -> str:
+        return f"{self.item}: ${self.usd:g} per {self.unit} ({self.region}, {self.as_of})"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``usd`` for ``seconds`` on ``count`` instances at ``price``; as text it shows the sum."""
+
+    usd: float
+    seconds: float
+    count: int
+    price: Price
+
+    def __str__(self) -> str:
+        machines = f"{self.count} x {self.price.item}"
+        rate = f"${self.price.usd:g} per {self.price.unit}, {self.price.region}, {self.price.as_of}"
+        return f"{dollars(self.usd)} = {self.seconds:g} s x {machines} ({rate})"
+
+
+@dataclass(frozen=True)
+class Total:
+    """What several jobs cost together: ``usd`` for ``seconds`` (those of all instances)."""
+
+    usd: float
+    seconds: float
+    jobs: int
+
+    def __str__(self) -> str:
+        jobs = "1 job" if self.jobs == 1 else f"{self.jobs} jobs"
+        return f"{dollars(self.usd)} for {jobs} and {self.seconds:g} billable seconds of machines"
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What spot saved: ``share`` of the on-demand price (0 to 1), and that in ``usd``."""
+
+    share: float
+    usd: float
+
+    def __str__(self) -> str:
+        return f"{dollars(self.usd)} saved, {self.share:.0%} of the price on demand"
+
+
+def dollars(usd: float) -> str:
+    """A sum of money as text; a very small one is not shown as nothing."""
+    return f"${usd:.{4 if usd >= 0.001 or not usd else 6}f}"
+
+
+def verb(billed: bool) -> str:
+    """ "cost", or "would have cost" where nothing is billed (``workshop.is_billed``)."""
+    return "cost" if billed else "would have cost"
+
+
+#: Storage in the bucket, first tier. S3 bills GB as 2**30 bytes, by the hour, over the month.
+S3_STANDARD = Price(
+    item="S3 Standard",
+    usd=0.023,
+    unit="GB-month",
+    region=REGION,
+    as_of="2026-09-18",
+    source="AWS bulk price file for S3",
+    trust="high",
+)
+
+#: What jobs print, when CloudWatch takes it in.
+CLOUDWATCH_LOGS = Price(
+    item="CloudWatch Logs, taken in",
+    usd=0.50,
+    unit="GB",
+    region=REGION,
+    as_of="2026-09-27",
+    source="AWS CloudWatch pricing page",
+    trust="good",
+)
+
+#: The disk of a job's instance, while it is there. AWS names 0.14 for other uses of the same disk.
+ML_VOLUME = Price(
+    item="ML volume (gp2)",
+    usd=0.14,
+    unit="GB-month",
+    region=REGION,
+    as_of="2026-09-27",
+    source="an example on the SageMaker pricing page, for the disk of an endpoint",
+    trust="medium",
+)
+
+GB = 2**30  # bytes, as these services bill them
+MONTH_S = 730 * 3600  # seconds; AWS counts 730 hours to a month in its examples
+
+
+@lru_cache
+def price_list(path: Path = PRICE_FILE) -> dict[tuple[str, str, str], Price]:
+    """Every price of the file, by (instance type, use, region).
+
+    Raises CostError for a file that is missing, a row without date or source, or a price that is
+    not a positive number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CostError(
+            f"The price list {path} is missing: restore it from the project."
+        ) from error
+    prices = {}
+    for number, row in enumerate(csv.DictReader(text.splitlines()), start=2):
+        prices[(row["instance_type"], row["use"], row["region"])] = _price(row, path, number)
+    return prices
+
+
+def _price(row: dict[str, str], path: Path, line: int) -> Price:
+    try:
+        usd = float(row["usd_per_hour"])
+    except ValueError:
+        usd = float("nan")
+    if not 0 < usd < float("inf"):
+        raise CostError(f"{path.name}, line {line}: usd_per_hour must be a number above zero.")
+    if not (row["as_of"] and row["source"] and row["trust"]):
+        raise CostError(f"{path.name}, line {line}: a price needs its as_of, source and trust.")
+    item = row["instance_type"]
+    return Price(item, usd, "hour", row["region"], row["as_of"], row["source"], row["trust"])
+
+
+def price(instance_type: str, region: str = REGION, use: str = "training") -> Price:
+    """The hourly price of one instance; ``use`` is "training" or "notebook".
+
+    Raises CostError, naming the types that have a price, when the list has none for this one.
+    """
+    prices = price_list()
+    found = prices.get((instance_type, use, region))
+    if found is None:
+        known = sorted(kind for kind, its_use, place in prices if (its_use, place) == (use, region))
+        instead = f"known are {', '.join(known)}" if known else "none is known there"
+        raise CostError(
+            f"No {use} price for {instance_type!r} in {region!r}: {instead}. "
+            f"Look it up at https://aws.amazon.com/sagemaker/ai/pricing/ and add a row, with date "
+            f"and source, to data/{PRICE_FILE.name}."
+        )
+    return found
+
+
+def upper_bound(
+    instance_type: str, instance_count: int, max_run_s: float, region: str = REGION
+) -> Cost:
+    """The most that a job's instances can cost: price x instances x ``max_run``.
+
+    ``max_run_s`` is the job's time limit in seconds (``max_run``, MaxRuntimeInSeconds). Not in it:
+    the up to 2 minutes that a job has to save its model after the limit, the upload, the disk.
+    Raises CostError for an unknown price, a count below 1, or a limit that is not above 0.
+    """
+    if not max_run_s > 0:
+        raise CostError(f"max_run must be above 0 seconds, not {max_run_s!r}.")
+    return _cost(max_run_s, instance_count, price(instance_type, region))
+
+
+def job_cost(description: Mapping[str, Any], region: str = REGION) -> Cost:
+    """What a finished job costs: BillableTimeInSeconds x instances x price.
+
+    ``description`` is what DescribeTrainingJob answers; BillableTimeInSeconds is wall-clock time,
+    so it counts once per instance. ``region`` chooses the price, whatever region the job ran in.
+    Raises CostError for a job that is still running or a price that is unknown.
+    """
+    seconds = _billable_s(description)
+    resources = description["ResourceConfig"]
+    hourly = price(resources["InstanceType"], region)
+    return _cost(seconds, resources["InstanceCount"], hourly)
+
+
+def so_far(description: Mapping[str, Any], now: datetime, region: str = REGION) -> Cost:
+    """What a job has cost by ``now``, whether it still runs or has ended.
+
+    Until a job has its BillableTimeInSeconds, it is billed from TrainingStartTime, when its data
+    begins to come (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html).
+    For a spot job that runs this is the most that it can be. Raises CostError for an unknown price.
+    """
+    started = description.get("TrainingStartTime")
+    ended = description.get("TrainingEndTime", now)
+    running = max(0.0, (ended - started).total_seconds()) if started else 0.0
+    seconds = description.get("BillableTimeInSeconds", round(running))
+    resources = description["ResourceConfig"]
+    hourly = price(resources["InstanceType"], region)
+    return _cost(seconds, resources["InstanceCount"], hourly)
+
+
+def _billable_s(description: Mapping[str, Any]) -> float:
+    seconds = description.get("BillableTimeInSeconds")
+    if seconds is None:
+        name = description.get("TrainingJobName", "?")
+        status = description.get("TrainingJobStatus", "unknown")
+        raise CostError(
+            f"Job {name} (status {status}) has no billable time yet: ask again when it has ended."
+        )
+    return seconds
+
+
+def jobs_cost(descriptions: Iterable[Mapping[str, Any]], region: str = REGION) -> Total:
+    """What finished jobs cost together; ``descriptions`` are answers of DescribeTrainingJob.
+
+    Raises CostError if one of them is still running or has no known price: a sum that leaves
+    something out would be wrong.
+    """
+    costs = [job_cost(description, region) for description in descriptions]
+    seconds = sum(cost.seconds * cost.count for cost in costs)
+    return Total(sum(cost.usd for cost in costs), seconds, len(costs))
+
+
+def spot_saving(description: Mapping[str, Any], region: str = REGION) -> Saving:
+    """What a finished spot job saved: 1 - billable / training time, as SageMaker reckons it.
+
+    (https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html) Raises
+    CostError for a job that did not use spot or has not ended.
+    """
+    name = description.get("TrainingJobName", "?")
+    if not description.get("EnableManagedSpotTraining"):
+        raise CostError(f"Job {name} did not run on spot instances, so there is no saving.")
+    paid = job_cost(description, region)
+    trained = description.get("TrainingTimeInSeconds") or 0
+    if trained <= 0:
+        raise CostError(f"Job {name} has no training time, so there is nothing to compare with.")
+    in_full = _cost(trained, paid.count, paid.price).usd
+    return Saving(1 - paid.seconds / trained, in_full - paid.usd)
+
+
+def storage_per_month(size_bytes: float, price: Price = S3_STANDARD) -> float:
+    """US dollars for keeping ``size_bytes`` in S3 for a month, requests not counted."""
+    return _size(size_bytes) / GB * price.usd
+
+
+def log_cost(size_bytes: float) -> float:
+    """US dollars for ``size_bytes`` of log that CloudWatch takes in, before any free amount."""
+    return _size(size_bytes) / GB * CLOUDWATCH_LOGS.usd
+
+
+def disk_cost(description: Mapping[str, Any]) -> float:
+    """US dollars for the disks of a finished job's instances, for its billable seconds.
+
+    Types with a disk of their own (g4dn, g5) are not billed for one, and have no volume in their
+    description. Raises CostError for a job that is still running.
+    """
+    paid_s = _billable_s(description)
+    resources = description["ResourceConfig"]
+    size_gb = resources.get("VolumeSizeInGB", 0) * resources["InstanceCount"]
+    return size_gb * paid_s / MONTH_S * ML_VOLUME.usd
+
+
+def _size(size_bytes: float) -> float:
+    if not size_bytes >= 0:
+        raise CostError(f"A size cannot be below 0 bytes, got {size_bytes!r}.")
+    return size_bytes
+
+
+def _cost(seconds: float, count: int, hourly: Price) -> Cost:
+    if count < 1:
+        raise CostError(f"A job has at least 1 instance, not {count!r}.")
+    return Cost(seconds / 3600 * count * hourly.usd, seconds, count, hourly)
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the price list, with ``--live`` beside AWS's own; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("types", nargs="*", metavar="TYPE", help="such as ml.m5.large; default all")
+    parser.add_argument("--live", action="store_true", help="ask AWS's Price List")
+    parser.add_argument("--region", default=REGION, help=f"default {REGION}")
+    asked = parser.parse_args(argv)
+    try:
+        print(*(_live_lines if asked.live else _lines)(asked.types, asked.region), sep="\n")
+    except CostError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _lines(types: Sequence[str], region: str) -> list[str]:
+    chosen = [price(kind, region) for kind in types] if types else price_list().values()
+    return [f"{known}  [{known.trust}] {known.source}" for known in chosen]
+
+
+def _live_lines(types: Sequence[str], region: str) -> list[str]:
+    from workshop import price_api  # only this needs boto3
+
+    live = price_api.training_prices(region)
+    filed = {
+        kind: known
+        for (kind, use, place), known in price_list().items()
+        if (use, place) == ("training", region)
+    }
+    lines = []
+    for kind in types or sorted(filed) or sorted(live):
+        if kind not in live:
+            lines.append(f"{kind}: AWS's Price List has no training price for it in {region}")
+        elif kind not in filed:
+            lines.append(f"{live[kind]}; not in {PRICE_FILE.name}")
+        else:
+            change = live[kind].usd / filed[kind].usd - 1
+            said = f"{change:+.1%} against" if abs(change) > 1e-9 else "as in"
+            lines.append(f"{live[kind]}; {said} {PRICE_FILE.name} of {filed[kind].as_of}")
+    return lines
+
+
+if __name__ == "__main__":
+    from workshop import costs  # as price_api does: of one CostError there would be two otherwise
+
+    sys.exit(costs.main())

@@ -1,0 +1,76 @@
+"""Trains with the Estimators of SageMaker's SDK 2, and looks at the jobs in each way it offers.
+
+    python tests/support/clients/estimators.py BUCKET S3_URI_OF_TRAIN SOURCE_DIR
+
+A client program as anybody would write it; it knows nothing of a stub. `test_stub_clients.py` runs
+it. The last line that it prints is what it found, as JSON. The SDK sleeps 5 s in `logs()` and again
+in `attach()` whatever the job does, so the Estimators work side by side, each with its own session.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import sagemaker
+from sagemaker.analytics import TrainingJobAnalytics
+from sagemaker.estimator import Estimator
+from sagemaker.pytorch import PyTorch
+from sagemaker.sklearn import SKLearn
+from sagemaker.xgboost import XGBoost
+
+# Not for the XGBoost image, whose metrics are SageMaker's own.
+METRICS = {
+    "metric_definitions": [{"Name": "train:auc", "Regex": r"\btrain:auc=([0-9.]+);"}],
+}
+
+
+def estimators(bucket: str, folder: str) -> dict[str, Estimator]:
+    """One Estimator of each kind, with the hyperparameters that the test uses by hand."""
+    xgboost = {"entry_point": "train_xgboost.py", "hyperparameters": {"num_round": 20, "seed": 7}}
+    sklearn = {"entry_point": "train_sklearn.py", "hyperparameters": {"model": "logistic"}}
+    torch = {"entry_point": "train_torch.py", "hyperparameters": {"epochs": 3}}
+    image = sagemaker.image_uris.retrieve("xgboost", "us-east-1", "3.0-5")
+    kinds = {
+        "XGBoost": (XGBoost, xgboost | {"framework_version": "3.0-5"}),
+        "Estimator": (Estimator, xgboost | {"image_uri": image}),
+        "SKLearn": (SKLearn, sklearn | METRICS | {"framework_version": "1.4-2"}),
+        "PyTorch": (PyTorch, torch | METRICS | {"framework_version": "2.6", "py_version": "py312"}),
+    }
+    role = sagemaker.get_execution_role()
+    return {
+        name: kind(
+            role=role,
+            sagemaker_session=sagemaker.Session(default_bucket=bucket),
+            instance_count=1,
+            instance_type="ml.m5.large",
+            source_dir=folder,
+            **arguments,
+        )
+        for name, (kind, arguments) in kinds.items()
+    }
+
+
+def train(estimator: Estimator, uri: str) -> dict:
+    """Train, and say what the SDK knows of the job: described, attached to, analysed, listed."""
+    estimator.fit({"train": uri}, wait=False)
+    estimator.logs()
+    name = estimator.latest_training_job.name
+    session = estimator.sagemaker_session
+    attached = type(estimator).attach(name, sagemaker_session=session)
+    asked = TrainingJobAnalytics(name, ["train:auc"], sagemaker_session=session).dataframe()
+    listed = session.sagemaker_client.list_training_jobs(NameContains=name)
+    return {
+        "status": estimator.latest_training_job.describe()["TrainingJobStatus"],
+        "model": estimator.model_data,
+        "attached": [attached.model_data, attached.hyperparameters()],
+        "train:auc": asked["value"].tolist() if len(asked) else [],
+        "listed": [job["TrainingJobName"] for job in listed["TrainingJobSummaries"]] == [name],
+    }
+
+
+if __name__ == "__main__":
+    bucket, uri, folder = sys.argv[1:]
+    made = estimators(bucket, folder)
+    with ThreadPoolExecutor(len(made)) as pool:
+        found = dict(zip(made, pool.map(lambda one: train(one, uri), made.values()), strict=True))
+    print("\n" + json.dumps(found))

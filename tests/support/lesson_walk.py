@@ -1,0 +1,83 @@
+"""All lessons on one AWS, from the last but one to the first; then 08, which cleans up; and back.
+
+    python -m stub_aws python -m tests.support.lesson_walk --output build/tests/walk
+
+At the turn there should be nothing that bills, and on the way back every lesson makes again what it
+needs. Only the first three go back, unless --full: a whole way takes minutes. Leaves, beside the
+pages, walk.json: the results in their order, and what was left at the turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import boto3
+from botocore.exceptions import ClientError
+
+from lessons import run as run_lessons
+from stub_aws.instance import namespaces_available
+
+SEVERAL_HOSTS = "07"  # this lesson's jobs have several, each of which needs namespaces of its own
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+def can_run(lesson: str) -> bool:
+    """Whether a lesson, named by its file's stem, can run on the stub AWS of this machine."""
+    return namespaces_available() or not lesson.startswith(SEVERAL_HOSTS)
+
+
+def what_is_left() -> dict[str, list[str]]:
+    """All that bills or may bill in the account, by kind, as far as the role can see it.
+
+    By calls of its own, not by the program that the lesson cleans up with. More than this the role
+    cannot make: its policy knows one bucket, and no endpoint or notebook instance.
+    """
+    s3, sagemaker, logs = (boto3.client(name) for name in ("s3", "sagemaker", "logs"))
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    bucket = f"sagemaker-workshop-{account}-{s3.meta.region_name}"
+    left: dict[str, list[str]] = {}
+    for status in ("InProgress", "Stopping"):
+        found = sagemaker.list_training_jobs(StatusEquals=status)["TrainingJobSummaries"]
+        left[f"jobs {status}"] = [job["TrainingJobName"] for job in found]
+    found = sagemaker.list_notebook_instances()["NotebookInstances"]
+    left["notebook instances"] = [one["NotebookInstanceName"] for one in found]
+    streams = logs.describe_log_streams(logGroupName=LOG_GROUP)["logStreams"]
+    left["log streams"] = [stream["logStreamName"] for stream in streams]
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+    else:
+        objects = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
+        uploads = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+        left["bucket"] = [bucket, *(entry["Key"] for entry in [*objects, *uploads])]
+    return {kind: names for kind, names in left.items() if names}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take")
+    parser.add_argument("--output", type=Path, required=True, help="where the pages go")
+    parser.add_argument("--full", action="store_true", help="all lessons go back, not three")
+    arguments = parser.parse_args(argv)
+    *lessons, clean_up = (path for path in run_lessons.choose([]) if can_run(path.stem))
+    there, back = (
+        [*lessons[::-1], clean_up],
+        [*lessons, clean_up] if arguments.full else lessons[:3],
+    )
+    results = run_lessons.run(there, arguments.output, arguments.timeout)
+    left = what_is_left()
+    results += run_lessons.run(back, arguments.output, arguments.timeout)
+    walk = {"results": [asdict(result) for result in results], "left": left}
+    (arguments.output / "walk.json").write_text(json.dumps(walk, indent=1) + "\n")
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,519 @@
+"""XGBoost on several hosts: what they tell each other, then real jobs whose hosts train one model.
+
+The oracle is one host: the same rows give the same bytes of model on any number of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+import collective
+import train_xgboost
+from entry_point import UsageError
+from parts import Part
+from tests.support.entry_points import ROOT, SCRIPTS, TEST, TRAIN, Run
+from tests.support.stub_jobs import (
+    BUCKET,
+    XGBOOST_IMAGE,
+    Account,
+    eventually,
+    needs_namespaces,
+    unique,
+)
+from titanic import DataError
+
+# --- meeting --------------------------------------------------------------------------------------
+
+FIRST, OTHERS = "127.0.0.1", ["algo-2", "algo-3"]  # of these names only the first is looked up
+
+
+@pytest.fixture
+def port():
+    with socket.create_server((FIRST, 0)) as free:
+        return free.getsockname()[1]
+
+
+def listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_all_hear_all_in_the_order_of_the_names(port):
+    heard = {}
+
+    def meet(here):
+        names = [FIRST, *OTHERS]
+        heard[here] = collective.meet(names, here, {"from": here}, port, patience=10)
+
+    def start(here):
+        threads.append(threading.Thread(target=meet, args=(here,)))
+        threads[-1].start()
+
+    def stranger(says):
+        with socket.create_connection((FIRST, port)) as caller:
+            caller.sendall(says)
+
+    threads = []
+    start("algo-3")  # who comes before there is anybody to come to
+    start(FIRST)
+    eventually("the first host", lambda: listens(FIRST, port))
+    for says in (b"", b"GET / HTTP/1.0\r\n\r\n", b"5\n", b'["algo-9", 1]\n', b"[[], 1]\n"):
+        stranger(says)  # for whom the first host does not wait
+    start("algo-2")
+    for thread in threads:
+        thread.join()
+    everyone = [{"from": name} for name in (FIRST, *OTHERS)]
+    assert heard == {FIRST: everyone, OTHERS[0]: everyone, OTHERS[1]: everyone}
+
+
+def test_one_host_meets_nobody():
+    assert collective.meet(["nowhere"], "nowhere", 5) == [5]
+    with collective.group(["nowhere"], "nowhere") as alone:
+        assert (alone.rank, alone.size) == (0, 1)
+        (values,) = alone.gather(np.arange(3))
+        assert values.tolist() == [0, 1, 2]
+
+
+def test_hosts_that_do_not_come_are_named(port):
+    with pytest.raises(UsageError, match=rf"^algo-2, algo-3 did not come to {FIRST}:{port}, where"):
+        collective.meet([FIRST, *OTHERS], FIRST, None, port, patience=0.2)
+
+
+def test_a_first_host_that_does_not_answer_is_named(port):
+    with pytest.raises(UsageError, match=f"^{FIRST}, the first host of this job, does not answer"):
+        collective.meet([FIRST, "algo-2"], "algo-2", None, port, patience=0.3)
+
+
+def test_a_first_host_that_ends_is_named(port, monkeypatch):
+    monkeypatch.setattr(collective, "CAUSE_FIRST_S", 0)
+    with socket.create_server((FIRST, port)) as first:
+        threading.Thread(target=lambda: first.accept()[0].close()).start()
+        with pytest.raises(UsageError, match=r"ended before all hosts had met; its log says why$"):
+            collective.meet([FIRST, "algo-2"], "algo-2", None, port, patience=5)
+
+
+def test_a_port_that_is_taken_is_named(port):
+    with socket.create_server((FIRST, port)), pytest.raises(UsageError) as refused:
+        collective.meet([FIRST, "algo-2"], FIRST, None, port)
+    assert str(refused.value) == (
+        f"{FIRST}:{port}, where the hosts of this job meet, cannot be listened on (Address already "
+        "in use); another program may have that port"
+    )
+
+
+# --- sharing out ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_hosts_share_the_rows_of_a_replicated_channel(monkeypatch, size):
+    """Each row is on one host, and only there; of sharded channels every host keeps its own."""
+    monkeypatch.delenv("SM_INPUT_DATA_CONFIG", raising=False)
+    rows = np.arange(20, dtype=np.float32).reshape(10, 2)
+    labels = np.arange(10, dtype=np.int8) % 2
+
+    def mine(rank):
+        group = collective.Hosts([f"algo-{n}" for n in range(size)], rank)
+        loaded = {"train": Part(rows, labels), "validation": Part(rows[:3], labels[:3])}
+        return train_xgboost.shares(loaded, SimpleNamespace(validation="given"), group)
+
+    shares = [mine(rank) for rank in range(size)]
+    for part, count in (("train", 10), ("validation", 3)):
+        seen = np.concatenate([share[part].x for share in shares])
+        assert sorted(seen[:, 0]) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18][:count]
+        for share in shares:
+            assert (share[part].x[:, 0] // 2 % 2 == share[part].y).all()
+            assert abs(len(share[part].y) - count / size) < 1
+    config = {"train": {"S3DistributionType": "ShardedByS3Key"}, "validation": {}}
+    monkeypatch.setenv("SM_INPUT_DATA_CONFIG", json.dumps(config))
+    assert [len(share["train"].y) for share in map(mine, range(size))] == [10] * size
+    assert sum(len(share["validation"].y) for share in map(mine, range(size))) == 3
+
+
+class Heard(collective.Hosts):
+    """A group whose other hosts have told these values."""
+
+    def __init__(self, *told: list[int]) -> None:
+        super().__init__([f"algo-{number + 1}" for number in range(len(told))], 0)
+        self._told = told
+
+    def gather(self, values):
+        return [values, *(np.array(one, dtype=values.dtype) for one in self._told[1:])]
+
+
+def test_hosts_start_from_the_share_of_survivors_among_all_rows():
+    y = np.array([1, 0, 0], dtype=np.int8)
+    assert train_xgboost.survived(y, Heard([1, 3])) == pytest.approx(1 / 3)
+    assert train_xgboost.survived(y, Heard([1, 3], [4, 4], [0, 1])) == pytest.approx(5 / 8)
+    assert train_xgboost.survived(y, Heard([1, 3], [297, 297])) == pytest.approx(298 / 300)
+    assert 0 < train_xgboost.survived(y[1:], Heard([0, 2], [0, 2])) < 1e-5  # XGBoost refuses 0
+
+
+def test_a_host_without_a_row_is_refused():
+    y = np.array([1, 0], dtype=np.int8)
+    with pytest.raises(DataError) as refused:
+        train_xgboost.survived(y, Heard([1, 2], [0, 0], [1, 1]))
+    assert str(refused.value) == (
+        "3 rows to train on are too few for 3 hosts: algo-2 has none; take fewer hosts"
+    )
+
+
+# --- XGBoost's own group --------------------------------------------------------------------------
+
+GATHER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import collective, numpy as np
+
+# What these tests look at takes long and is done once.
+pytestmark = pytest.mark.one_worker
+names, here = sys.argv[2].split(","), sys.argv[3]
+with collective.group(names, here) as group:
+    values = np.arange(group.rank, dtype=np.float32) / 3   # the first has none
+    told = group.gather(values), group.gather(np.array([-1 - group.rank], dtype=np.int8))
+print([[value.tolist() for value in one] for one in told])
+"""
+
+
+@needs_namespaces  # which tells of Linux, where all of 127/8 is this machine
+def test_members_are_in_the_order_of_their_names_however_they_come():
+    names = [f"127.99.{os.getpid() % 250}.{number}" for number in (1, 2, 3)]
+    running = []
+    for here in names[::-1]:
+        command = [
+            sys.executable,
+            "-c",
+            GATHER,
+            ROOT / "scripts" / "training",
+            ",".join(names),
+            here,
+        ]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    thirds = [[], [0.0], [0.0, float(np.float32(1) / np.float32(3))]]
+    for process in running:
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert json.loads(said.splitlines()[-1]) == [thirds, [[-1], [-2], [-3]]]
+
+
+# --- real jobs ------------------------------------------------------------------------------------
+
+# Deep and quick to learn by heart, so that it stops early; other seeds hold out other rows.
+GIVEN = {"num_round": "300", "eta": "0.3", "max_depth": "6", "early_stopping_rounds": "5"}
+ENDLESS = {"num_round": "100000", "early_stopping_rounds": "0", "log_every": "100"}
+SHARDED, REPLICATED = "ShardedByS3Key", "FullyReplicated"
+
+
+class Jobs:
+    """Jobs of train_xgboost.py; those that a module needs run beside each other."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        scripts = (ROOT / "scripts" / "training").glob("*.py")
+        self._source = {file.name: file.read_bytes() for file in scripts}
+
+    def put(self, *cuts: int, file: Path = TRAIN, rows: str | None = None) -> str:
+        """The list's rows in several files, the first with ``cuts[0]`` rows, and so on."""
+        header, *rows = (rows or file.read_text(encoding="utf-8")).splitlines()
+        prefix = unique("rows")
+        edges = [0, *np.cumsum(cuts).tolist(), len(rows)]
+        for number, (start, end) in enumerate(itertools.pairwise(edges)):
+            text = "\n".join([header, *rows[start:end], ""])
+            self.account.put(f"{prefix}/part-{number}.csv", text)
+        return f"s3://{BUCKET}/{prefix}/"
+
+    def start(self, hosts: int, given=GIVEN, **channels: tuple[str, str]) -> str:
+        return self.account.start(
+            files=self._source,
+            program="train_xgboost.py",
+            image=XGBOOST_IMAGE,
+            hosts=hosts,
+            hyperparameters=given,
+            channels=channels,
+        )
+
+    def line(self, name: str, host: str) -> tuple[int, int, str]:
+        """Rows to train and to validate on, and the checksum of the model, as a host has told."""
+        log = "\n".join(self.account.log(name, host))
+        found = re.findall(
+            rf"^{host}: ([\d,]+) rows of train and ([\d,]+) rows of validation, "
+            r"model checksum ([0-9a-f]{12})$",
+            log,
+            re.MULTILINE,
+        )
+        assert len(found) == 1, log
+        train, validation, checksum = found[0]
+        return int(train.replace(",", "")), int(validation.replace(",", "")), checksum
+
+
+def many_fares() -> str:
+    """Ten times as many passengers, hardly two of whom have paid the same."""
+    frame = pd.concat([pd.read_csv(TRAIN)] * 10)
+    frame["Fare"] *= np.random.default_rng(1).uniform(0.8, 1.2, len(frame))
+    assert frame["Fare"].nunique() > 6000
+    return frame.to_csv(index=False)
+
+
+@pytest.fixture(scope="module")
+def jobs(stub_aws):
+    return Jobs(Account(stub_aws.environment))
+
+
+@pytest.fixture(scope="module")
+def trained(jobs):
+    """Jobs on the same passengers, all of them started: name of the case -> name of the job."""
+    whole, two = jobs.put(), jobs.put(600)
+    header, row = TRAIN.read_text().splitlines()[:2]
+    bad = jobs.put(700)
+    wrong = "\n".join([header, row.replace(row.split(",")[1], "maybe", 1), ""])
+    jobs.account.put(bad.partition(f"{BUCKET}/")[2] + "part-1.csv", wrong)
+    none = jobs.account.put(f"{unique('none')}/README.txt", "no passengers").rpartition("/")[0]
+    test, tests = jobs.put(file=TEST), jobs.put(20, file=TEST)
+    return {
+        "one": jobs.start(1, train=(whole, REPLICATED)),
+        "replicated": jobs.start(3, train=(whole, REPLICATED)),
+        "sharded": jobs.start(2, train=(two, SHARDED)),
+        "an idle host": jobs.start(3, train=(two, SHARDED), validation=(test, REPLICATED)),
+        "more files": jobs.start(
+            2, train=(jobs.put(100, 200, 50), SHARDED), validation=(tests, SHARDED)
+        ),
+        "many fares": jobs.start(2, train=(jobs.put(3000, rows=many_fares()), SHARDED)),
+        "a bad row": jobs.start(2, train=(bad, SHARDED)),
+        "no data": jobs.start(2, train=(none + "/", SHARDED)),
+    }
+
+
+def artifact(jobs, name) -> tuple[bytes, dict]:
+    described = jobs.account.wait(name)
+    said = described.get("FailureReason", "")
+    assert described["TrainingJobStatus"] == "Completed", said
+    files = jobs.account.unpack(name)
+    assert set(files) == {"xgboost-model.ubj", "parameters.json"}  # one host alone saves
+    return files["xgboost-model.ubj"], json.loads(files["parameters.json"])
+
+
+@pytest.fixture
+def by_hand(tmp_path, capsys, no_job):
+    """What one host makes of the passengers, by hand: model and record."""
+
+    def train(*words: object) -> tuple[bytes, dict]:
+        run = Run(SCRIPTS["train_xgboost"], tmp_path, capsys)
+        assert run(*words, *(word for name in GIVEN for word in (f"--{name}", GIVEN[name]))) == 0
+        return run.bytes(), run.parameters()
+
+    return train
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("case", "hosts", "words"),
+    [
+        ("replicated", 3, ()),
+        ("sharded", 2, ()),
+        ("an idle host", 2, ("--validation", TEST)),
+        ("more files", 2, ("--validation", TEST)),
+    ],
+)
+def test_several_hosts_make_the_model_of_one(jobs, trained, by_hand, case, hosts, words):
+    model, told = artifact(jobs, trained[case])
+    expected, alone = by_hand(*words)
+    assert model == expected
+    shares = told.pop("hosts")
+    assert list(shares) == [f"algo-{number + 1}" for number in range(hosts)]
+    for part, count in alone["rows"].items():
+        counts = [rows[part] for rows in shares.values()]
+        assert sum(counts) == count  # each row on one host: else the model were another
+        assert all(0 < its < count for its in counts)
+    metrics, of_one = told.pop("metrics"), alone.pop("metrics")
+    for part, values in of_one.items():
+        assert metrics[part] == pytest.approx(values, rel=1e-9)
+    assert told == alone
+    assert told["rounds"]["trained"] == told["rounds"]["kept"] + 5  # all stopped early, together
+    lines = {host: jobs.line(trained[case], host) for host in shares}
+    assert len({checksum for _, _, checksum in lines.values()}) == 1
+    for host, rows in shares.items():
+        assert lines[host][:2] == (rows["train"], rows["validation"])
+
+
+@needs_namespaces
+def test_of_many_values_the_hosts_make_a_model_as_good(jobs, trained, by_hand, tmp_path):
+    """XGBoost merges summaries of each host's values: the bins of one host are a little others."""
+    (tmp_path / "many.csv").write_text(many_fares())
+    model, told = artifact(jobs, trained["many fares"])
+    expected, alone = by_hand("--train", tmp_path / "many.csv")
+    assert model != expected  # else the test has too few values, and says nothing
+    assert told["rows"] == alone["rows"]
+    assert told["metrics"]["train"]["logloss"] < 0.3
+    for part, values in alone["metrics"].items():
+        assert told["metrics"][part] == pytest.approx(values, abs=0.02)
+    checksums = [jobs.line(trained["many fares"], host)[2] for host in ("algo-1", "algo-2")]
+    assert checksums[0] == checksums[1]
+
+
+@needs_namespaces
+def test_a_job_of_one_host_makes_the_model_that_is_made_by_hand(jobs, trained, by_hand):
+    assert artifact(jobs, trained["one"]) == by_hand()
+
+
+@needs_namespaces
+def test_rows_follow_the_channel(jobs, trained):
+    rows = len(pd.read_csv(TRAIN))
+    artifact(jobs, trained["sharded"])
+    told = [jobs.line(trained["sharded"], host) for host in ("algo-1", "algo-2")]
+    assert [train + validation for train, validation, _ in told] == [600, rows - 600]
+    artifact(jobs, trained["more files"])
+    told = [jobs.line(trained["more files"], host) for host in ("algo-1", "algo-2")]
+    assert [train for train, _, _ in told] == [100 + 50, rows - (100 + 50)]
+    assert [validation for _, validation, _ in told] == [20, len(pd.read_csv(TEST)) - 20]
+    artifact(jobs, trained["replicated"])
+    told = [jobs.line(trained["replicated"], f"algo-{n}")[0] for n in (1, 2, 3)]
+    assert max(told) - min(told) <= 1
+
+
+@needs_namespaces
+def test_only_the_first_host_prints_metrics(jobs, trained):
+    artifact(jobs, trained["sharded"])
+    first, second = (jobs.account.log(trained["sharded"], host) for host in ("algo-1", "algo-2"))
+    for start in ("[1]#011train-logloss:", "validation:auc=", "stages: ", "trained ", "saved "):
+        assert any(line.startswith(start) for line in first), start
+        assert not any(line.startswith(start) for line in second), start
+
+
+@needs_namespaces
+def test_a_host_without_files_says_so_and_ends_well(jobs, trained):
+    artifact(jobs, trained["an idle host"])
+    log = jobs.account.log(trained["an idle host"], "algo-3")
+    (warning,) = [line for line in log if line.startswith("warning: ")]
+    assert warning == (
+        "warning: algo-3 takes no part in the training (/opt/ml/input/data/train: expected at "
+        "least one .csv or .parquet file, found nothing); a sharded channel needs as many files as "
+        "there are hosts, 3, or more"
+    )
+    assert not any("checksum" in line for line in log)
+
+
+@needs_namespaces
+def test_where_no_host_has_data_one_sentence_says_so(jobs, trained):
+    described = jobs.account.wait(trained["no data"])
+    assert described["TrainingJobStatus"] == "Failed"
+    assert (
+        "none of the 2 hosts has data: /opt/ml/input/data/train: expected at least one .csv"
+        in (described["FailureReason"])
+    )
+
+
+@needs_namespaces
+def test_a_bad_row_on_the_second_host_is_the_reason(jobs, trained):
+    """And not that the first host has lost the second: that host leaves it time to end first."""
+    described = jobs.account.wait(trained["a bad row"])
+    assert described["TrainingJobStatus"] == "Failed"
+    assert "part-1.csv, row 1 (line 2), column" in described["FailureReason"]
+
+
+def script_of(name: str, host: str) -> psutil.Process | None:
+    """The process of a host's entry point."""
+    for process in psutil.process_iter():
+        try:
+            if any(word.endswith("train_xgboost.py") for word in process.cmdline()):
+                environment = process.environ()
+                here = (environment.get("TRAINING_JOB_NAME"), environment.get("SM_CURRENT_HOST"))
+                if here == (name, host):
+                    return process
+        except psutil.Error:
+            continue  # it ended meanwhile
+    return None
+
+
+@needs_namespaces
+def test_a_host_that_dies_ends_the_job_and_the_others(jobs):
+    """Be it the one with the tracker or another."""
+    train = (jobs.put(300), SHARDED)
+    names = {host: jobs.start(2, ENDLESS, train=train) for host in ("algo-1", "algo-2")}
+    for victim, name in names.items():
+        eventually("a round", lambda of=name: any("[100]" in row for row in jobs.account.log(of)))
+        script_of(name, victim).send_signal(signal.SIGKILL)
+        start = time.monotonic()
+        described = jobs.account.wait(name)
+        assert time.monotonic() - start < 15
+        assert described["TrainingJobStatus"] == "Failed"
+        assert "ExitCode -9" in described["FailureReason"]
+
+
+class ByHand:
+    """Two hosts without a platform, on addresses of their own: nobody ends what they do not end.
+
+    Attributes:
+        names: The hosts' names.
+    """
+
+    def __init__(self, folder: Path, network: int) -> None:
+        self.names = [f"127.98.{os.getpid() % 250}.{network + number}" for number in (0, 1)]
+        self.folder = folder
+        self.processes = [self._start(name) for name in self.names]
+
+    def _start(self, name: str) -> subprocess.Popen:
+        folders = {"model_dir": self.folder / name, "output_data_dir": self.folder / name}
+        words = [str(word) for key in folders for word in (f"--{key}", folders[key])]
+        words += [word for key, value in ENDLESS.items() for word in (f"--{key}", value)]
+        with (self.folder / f"{name}.log").open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, str(SCRIPTS["train_xgboost"].file), *words],
+                env=os.environ | {"SM_HOSTS": json.dumps(self.names), "SM_CURRENT_HOST": name},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self) -> None:
+        for process in self.processes:  # where a test has failed before they did
+            process.kill()
+            process.wait()
+
+    def log(self, number: int) -> str:
+        return (self.folder / f"{self.names[number]}.log").read_text()
+
+
+@pytest.fixture
+def pairs(tmp_path, no_job):  # none of which ends by itself
+    pairs = [ByHand(tmp_path, network) for network in (10, 20)]
+    yield pairs
+    for pair in pairs:
+        pair.end()
+
+
+@needs_namespaces
+def test_the_host_that_is_left_ends_by_itself_with_a_sentence(tmp_path, pairs):
+    """Whether the platform ends it or not."""
+    for victim, pair in enumerate(pairs):
+        eventually("a round", lambda of=pair: "[100]" in of.log(0))
+        pair.processes[victim].kill()
+    killed = time.monotonic()
+    for victim, pair in enumerate(pairs):
+        assert pair.processes[1 - victim].wait(timeout=20) == 1
+        # Not at once: a host that ended of an error of its own is to be the first.
+        assert time.monotonic() - killed > collective.CAUSE_FIRST_S / 2
+        gone, left = pair.names[victim], pair.names[1 - victim]
+        said = pair.log(1 - victim)
+        assert said.splitlines()[-1] == (
+            f"train_xgboost.py: another host of this job ({gone}) ended, or fell silent, before "
+            f"the training did, so {left} cannot go on; its log says why"
+        )
+        assert "Traceback" not in said
+    assert not list(tmp_path.glob("*/*"))  # nothing half-written
