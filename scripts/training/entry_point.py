@@ -1,6 +1,6 @@
 """What the entry points share: reading arguments, ending with one sentence, saving whole files.
 
-The data that they share, and the record that they leave, are in ``parts.py``.
+The data that they share are in ``splits.py``, the record that they leave is in ``record.py``.
 
 SageMaker starts an entry point with its hyperparameters as ``--name value``, and gives folders and
 machine in SM_* variables. The same script runs by hand, where those variables are not set.

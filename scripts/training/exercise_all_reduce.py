@@ -26,8 +26,7 @@ import entry_point
 import process_group
 import titanic
 from entry_point import number, whole
-from parts import load, sharded
-from train_torch import features
+from splits import load, sharded
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +54,7 @@ def train(args: argparse.Namespace) -> None:
     if sharded("train"):
         raise entry_point.UsageError("the channel train is ShardedByS3Key; use FullyReplicated")
     with process_group.joined(args) as group, torch.random.fork_rng([]):
-        x, y = load(args, features, group=group)["train"]
+        x, y = load(args, group)["train"]
         torch.manual_seed(args.seed)  # the same first weights on every host
         optional = tuple(titanic.FEATURES.index(name) for name in ("Age", "Fare"))
         net = Network(Shape(len(titanic.FEATURES), optional, width=16, dropout=0.0))

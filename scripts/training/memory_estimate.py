@@ -41,7 +41,7 @@ class Memory(NamedTuple):
 
 def layers(inputs: int, width: int, depth: int) -> list[tuple[int, int]]:
     """Inputs and outputs of each layer of ``network.Network``: ``depth`` hidden ones and a last."""
-    return list(zip([inputs] + [width] * depth, [width] * depth + [1]))  # noqa: B905
+    return list(zip([inputs] + [width] * depth, [width] * depth + [1]))
 
 
 def parameters(sizes: list[tuple[int, int]]) -> int:

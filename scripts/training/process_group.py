@@ -1,6 +1,6 @@
 """The processes of a job as one group of PyTorch's torch.distributed: gloo on CPUs, NCCL on GPUs.
 
-    with process_group.joined(args) as hosts:       # a group.Group; on one host one of one
+    with process_group.joined(args) as hosts:       # a hosts.group.Group; on one host one of one
         ...
         dist.all_reduce(gradient)                   # torch.distributed works in here
 
@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import entry_point
 import metrics
-import parts
+import splits
 from checkpoints import Checkpoint
-from group import Group
+from hosts.group import Group
 from titanic import DataError, data_files
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Processes(Group):
     def __init__(self, rank: int, size: int, within: Any = None) -> None:
         self.rank, self.size, self._within = rank, size, within
 
-    def gather(self, values: np.ndarray) -> list[np.ndarray]:
+    def all_gather(self, values: np.ndarray) -> list[np.ndarray]:
         import numpy as np
         import torch
         import torch.distributed as dist
@@ -166,7 +166,7 @@ _formed = False  # whether this process has ever been in a group
 
 @contextlib.contextmanager
 def joined(args: argparse.Namespace) -> Iterator[Group]:
-    """Be in the group of all processes; gives the group of hosts, for ``parts.load``.
+    """Be in the group of all processes; gives the group of hosts, for ``splits.load``.
 
     Of ``args`` it takes ``hosts`` ("alone" joins nothing), ``hosts_seconds`` (how long to wait for
     a host, at the start and later), ``device``, ``train`` and ``validation``.
@@ -320,7 +320,7 @@ def _init(here: Place, store: dist.Store, args: argparse.Namespace) -> Group:
     first = " (first)" if here.rank == 0 else ""
     print(f"{here.name()}{first}: one of {here.size} that train together", flush=True)
     objects = np.array([_objects(args.train)])
-    _check_objects([int(found[0]) for found in state.everyone.gather(objects)], here)
+    _check_objects([int(found[0]) for found in state.everyone.all_gather(objects)], here)
     return state.hosts
 
 
@@ -346,7 +346,7 @@ def _objects(path: str) -> int:
 def _check_objects(counts: list[int], here: Place) -> None:
     """Raises DataError on every host where the shards of one are empty."""
     without = [here.name(rank) for rank, count in enumerate(counts) if not count]
-    if without and any(counts) and parts.sharded("train"):
+    if without and any(counts) and splits.sharded("train"):
         raise DataError(
             f"the channel train has {sum(counts)} object(s) for {len(counts)} hosts, and "
             f"ShardedByS3Key gives whole objects: {', '.join(without)} got none; upload at least "
@@ -471,7 +471,7 @@ def size() -> int:
 
 def gather(values: np.ndarray) -> list[np.ndarray]:
     """Every process's array, in the order of their ranks; of one dimension, and any length."""
-    return _now.everyone.gather(values) if _now else [values]
+    return _now.everyone.all_gather(values) if _now else [values]
 
 
 def agree(stopped: bool, due: bool, rows: int) -> tuple[bool, bool, float]:
@@ -510,7 +510,7 @@ def spread(rows: Rows, part: str) -> None:
     import numpy as np
 
     here = _now.place
-    if parts.sharded(parts.channel_of(part, _now.args)):
+    if splits.sharded(splits.channel_of(part, _now.args)):
         # a host's processes all have read all of the host's rows
         _keep(rows, here.local_rank, here.local_size)
     elif part != "train":
@@ -518,7 +518,7 @@ def spread(rows: Rows, part: str) -> None:
     else:
         return  # every epoch shares them out anew
     _now.spread.append(rows)
-    counts = [int(count[0]) for count in _now.everyone.gather(np.array([len(rows)]))]
+    counts = [int(count[0]) for count in _now.everyone.all_gather(np.array([len(rows)]))]
     _now.rows[part] = counts
     rows.total = sum(counts)
 
@@ -558,7 +558,7 @@ def share(
     if "train" not in _now.rows:
         import numpy as np
 
-        _now.rows["train"] = [int(n[0]) for n in _now.everyone.gather(np.array([sum(sizes)]))]
+        _now.rows["train"] = [int(n[0]) for n in _now.everyone.all_gather(np.array([sum(sizes)]))]
     import torch
 
     return torch.cat([mine.reshape(-1), last]), sizes
@@ -578,7 +578,7 @@ def whole(rows: Rows, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
         return columns
     import numpy as np
 
-    return tuple(np.concatenate(_now.everyone.gather(column)) for column in columns)
+    return tuple(np.concatenate(_now.everyone.all_gather(column)) for column in columns)
 
 
 def column(values: torch.Tensor) -> torch.Tensor:
@@ -587,12 +587,12 @@ def column(values: torch.Tensor) -> torch.Tensor:
     A median cannot be put together from the medians of parts, so every host gets the whole column,
     4 bytes a row, one column at a time: exact, and the same on all.
     """
-    if not _now or not parts.sharded("train"):
+    if not _now or not splits.sharded("train"):
         return values
     import numpy as np
     import torch
 
-    return torch.from_numpy(np.concatenate(_now.hosts.gather(values.numpy())))
+    return torch.from_numpy(np.concatenate(_now.hosts.all_gather(values.numpy())))
 
 
 def reseed(seed: int, step: int) -> None:
@@ -652,7 +652,7 @@ class Shared:
         import numpy as np
 
         mine = np.frombuffer(json.dumps(run, sort_keys=True).encode(), "u1")
-        runs = [bytes(one).decode() for one in _now.everyone.gather(mine)]
+        runs = [bytes(one).decode() for one in _now.everyone.all_gather(mine)]
         self._own = Checkpoint(own.path.parent, {"hosts": runs})
         self.path, self.others, self.remove = self._own.path, self._own.others, self._own.remove
 
@@ -660,7 +660,7 @@ class Shared:
         """As Checkpoint's."""
         import torch
 
-        losses = _now.everyone.gather(state["loss"].cpu().reshape(1).numpy())
+        losses = _now.everyone.all_gather(state["loss"].cpu().reshape(1).numpy())
         if rank() == 0:
             each = torch.tensor([loss[0] for loss in losses])
             self._own.save({**state, "loss": each})
@@ -673,7 +673,7 @@ class Shared:
         file = io.BytesIO()
         if rank() == 0 and (state := self._own.load()) is not None:
             torch.save(state, file)
-        sent = _now.everyone.gather(np.frombuffer(file.getvalue(), "u1"))[0]
+        sent = _now.everyone.all_gather(np.frombuffer(file.getvalue(), "u1"))[0]
         if not len(sent):
             return None
         state = torch.load(io.BytesIO(sent.tobytes()), map_location="cpu", weights_only=True)

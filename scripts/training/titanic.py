@@ -7,6 +7,9 @@ data, and nothing depends on another row.
     frame = titanic.read("data/titanic_train.csv")   # or a folder: every CSV and Parquet file in it
     X, y = titanic.features(frame), titanic.labels(frame)
 
+    for x, y in titanic.stream("data"):     # the same as arrays, some ten thousand rows at a time
+        ...
+
 The columns are those of the well-known public file, so that file works as it is. Their order does
 not matter, and columns that are not ours are left aside. Anything else that is not as it should
 be raises ``DataError``: one sentence with file, row, column, and what was expected. Rows are
@@ -130,12 +133,28 @@ def chunks(
         yield from _not_empty(_chunks_of(lambda: io.BytesIO(data), where, columns), where)
         return
     yield from _not_empty(
-        (frame for path in data_files(source) for frame in file_chunks(path, columns)), str(source)
+        (frame for path in data_files(source) for frame in _file_chunks(path, columns)), str(source)
     )
 
 
-def file_chunks(path: Path, columns: tuple[str, ...] = COLUMNS) -> Iterator[pd.DataFrame]:
-    """What ``chunks`` gives of one file of a channel, which may be without rows."""
+def stream(source: str | Path, dtype: str = "float32") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield features and labels of a file or a folder, checked, some ten thousand rows at a time.
+
+    Features have the shape (rows, len(FEATURES)) and this type, labels are int8 of shape (rows,).
+    Of a chunk, memory holds nothing else. A file with a header alone yields nothing: of a channel,
+    other files may have the rows.
+
+    Raises DataError when the reading has come to a fault.
+    """
+    for path in data_files(source):
+        for frame in _file_chunks(path, TRAINING_COLUMNS):
+            x, y = _feature_values(frame, dtype), labels(frame)
+            del frame
+            yield x, y
+
+
+def _file_chunks(path: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+    """Yield what ``chunks`` yields of one file, which may be without rows."""
     try:
         yield from _chunks_of(lambda: path.open("rb"), str(path), columns, path.suffix.lower())
     except OSError as error:
@@ -534,16 +553,23 @@ def _typed(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
 # --- features -------------------------------------------------------------------------------------
 
 
-def features(frame: pd.DataFrame) -> pd.DataFrame:
-    """The numbers a model sees, of checked passengers.
+def features(frame: pd.DataFrame, dtype: str = "float32") -> pd.DataFrame:
+    """Return the numbers that a model sees, of checked passengers.
 
-    Returns a frame of float32, shape (rows, len(FEATURES)), with the index of ``frame``. An unknown
-    age or fare stays NaN; an unknown port is 0 in all three Embarked columns.
+    They are a frame of this type, shape (rows, len(FEATURES)), with the index of ``frame``. An
+    unknown age or fare stays NaN; an unknown port is 0 in all three Embarked columns.
     """
-    import numpy as np
     import pandas as pd
 
-    values = np.empty((len(frame), len(FEATURES)), dtype=np.float32)
+    values = _feature_values(frame, dtype)
+    return pd.DataFrame(values, columns=list(FEATURES), index=frame.index, copy=False)
+
+
+def _feature_values(frame: pd.DataFrame, dtype: str) -> np.ndarray:
+    """Return the features of checked passengers as an array of this type."""
+    import numpy as np
+
+    values = np.empty((len(frame), len(FEATURES)), dtype=dtype)
     sex = _codes(frame["Sex"], "Sex")
     port = _codes(frame["Embarked"], "Embarked")
     made = {
@@ -554,8 +580,8 @@ def features(frame: pd.DataFrame) -> pd.DataFrame:
         if name in made:
             values[:, place] = made[name]
         else:
-            values[:, place] = _floats(frame[name], "float32")
-    return pd.DataFrame(values, columns=list(FEATURES), index=frame.index, copy=False)
+            values[:, place] = _floats(frame[name], dtype)
+    return values
 
 
 def labels(frame: pd.DataFrame) -> np.ndarray:

@@ -43,8 +43,9 @@ import titanic
 from checkpoints import UNREADABLE
 from entry_point import number, one_of, whole
 from metrics import METRIC_DEFINITIONS, evaluate, report
-from parts import PARAMETERS_FILE, load, record, sharded
-from train_torch import features, repeatable
+from record import PARAMETERS_FILE, record
+from splits import load, sharded
+from train_torch import repeatable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,7 @@ def train(args: argparse.Namespace) -> None:
                 "the hosts of one network need the same rows; the channel train is ShardedByS3Key, "
                 "use FullyReplicated"
             )
-        data = load(args, features, group=group)
+        data = load(args, group)
         optional = tuple(titanic.FEATURES.index(name) for name in OPTIONAL)
         prepare = Prepare(len(titanic.FEATURES), optional)
         prepare.learn(torch.from_numpy(data["train"].x))

@@ -47,7 +47,8 @@ import entry_point
 import titanic
 from entry_point import number, one_of, threads, whole
 from metrics import METRIC_DEFINITIONS, evaluate, report
-from parts import PARAMETERS_FILE, Part, load, record, recorded
+from record import PARAMETERS_FILE, record, recorded
+from splits import Part, load
 
 if TYPE_CHECKING:  # `import train_sklearn` loads none of them; what needs them imports them
     import numpy as np
@@ -142,9 +143,9 @@ def train(args: argparse.Namespace) -> None:
     entry_point.warn_of_hosts()
     if not args.dry_run:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
-    parts = load(args, inputs)
+    parts = load(args, dtype="float64")
     pipeline = fit(parts["train"], settings, args)
-    chances = {name: predict(pipeline, part.x) for name, part in parts.items()}
+    chances = {name: probabilities(pipeline, part.x) for name, part in parts.items()}
     results = {name: evaluate(part.y, chances[name]) for name, part in parts.items()}
     for name, result in results.items():
         report(name, result)
@@ -154,18 +155,22 @@ def train(args: argparse.Namespace) -> None:
         save(pipeline, settings, parts, chances, results, args)
 
 
-def inputs(frame: pd.DataFrame) -> pd.DataFrame:
-    """What the Pipeline sees of checked passengers: their columns as plain numbers and texts.
+def inputs(x: np.ndarray) -> pd.DataFrame:
+    """Return what the Pipeline gets: features of titanic.py as columns of numbers and of classes.
 
     Floats and Python strings, NaN for nothing: the same for every version of pandas, and no type of
     pandas gets into the model.
     """
     import numpy as np
+    import pandas as pd
 
-    frame = frame[[*SCALED, *ENCODED]]
-    plain = dict.fromkeys((*SCALED, "Pclass"), "float64")
-    frame = frame.astype({**plain, "Sex": object, "Embarked": object})
-    return frame.assign(Embarked=frame["Embarked"].where(frame["Embarked"].notna(), np.nan))
+    value = dict(zip(titanic.FEATURES, x.T))
+    sex = np.where(value["Female"] == 1, "female", "male")
+    port = np.full(len(x), np.nan, dtype=object)
+    for name in titanic.CATEGORIES["Embarked"]:
+        port[value[f"Embarked_{name}"] == 1] = name
+    table = pd.DataFrame({name: value[name] for name in (*SCALED, "Pclass")})
+    return table.assign(Sex=pd.Series(sex, dtype=object), Embarked=pd.Series(port, dtype=object))
 
 
 def build(settings: dict[str, Any], args: argparse.Namespace) -> Pipeline:
@@ -227,7 +232,7 @@ def fit(part: Part, settings: dict[str, Any], args: argparse.Namespace) -> Pipel
     print(f"training {args.model} on {len(y):,} rows, {many} thread(s) ...", flush=True)
     start = time.perf_counter()
     with threadpool_limits(limits=many):  # of BLAS and OpenMP, which know nothing of n_jobs
-        pipeline.fit(x, y)
+        pipeline.fit(inputs(x), y)
     unset = {"model__n_jobs": None, "model__verbose": 0}  # the model does not remember the machine
     pipeline.set_params(**{name: unset[name] for name in machine})
     print(f"trained {args.model} in {time.perf_counter() - start:.2f} s", flush=True)
@@ -312,7 +317,12 @@ def model_fn(model_dir: str | Path) -> Pipeline:
 
 def predict(pipeline: Pipeline, frame: pd.DataFrame) -> np.ndarray:
     """The probability of survival of each passenger of a checked frame; float64, shape (rows,)."""
-    return pipeline.predict_proba(inputs(frame))[:, 1]
+    return probabilities(pipeline, titanic.features(frame, "float64").to_numpy())
+
+
+def probabilities(pipeline: Pipeline, x: np.ndarray) -> np.ndarray:
+    """Return the probability of survival for each row of features; float64, shape (rows,)."""
+    return pipeline.predict_proba(inputs(x))[:, 1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -59,7 +59,8 @@ import titanic
 from checkpoints import UNREADABLE, Checkpoint, Every, StopSignal
 from entry_point import number, one_of, whole
 from metrics import METRIC_DEFINITIONS, evaluate, report
-from parts import PARAMETERS_FILE, Part, load, record
+from record import PARAMETERS_FILE, record
+from splits import Part, load
 
 if TYPE_CHECKING:  # `import train_torch` loads none of them; what needs them imports them
     import numpy as np
@@ -147,8 +148,7 @@ def train(args: argparse.Namespace) -> None:
         group = stack.enter_context(process_group.joined(args))  # hosts
         parts = load(
             args,
-            features,
-            group=group,  # hosts
+            group,  # hosts
         )
         device = choose_device(args.device)
         with repeatable(args, device):

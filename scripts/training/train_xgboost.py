@@ -25,13 +25,13 @@ The same data, hyperparameters, seed and XGBoost give the same bytes of model, w
 on however many threads: no path, time or machine is in it.
 
 A job of several hosts trains one model on the rows of all, by adding up over the hosts (see
-``collective.py``); its first host alone saves. Of a channel that is FullyReplicated each host takes
-its share of the rows, of one that is ShardedByS3Key the files that it has been given; a host that
-has been given none says so and is left out. The model is that of one host, to the byte, with two
-exceptions. With ``--subsample`` below 1 each host draws from its own rows. And of a feature with
-thousands of different values XGBoost merges summaries of each host's, so that its bins may lie a
-little elsewhere (with 19,667 fares: a validation loss of 0.3469 for 0.3465). Each host prints the
-checksum of the model that it holds: it must be the same on all.
+``hosts/xgboost_group.py``); its first host alone saves. Of a channel that is FullyReplicated each
+host takes its share of the rows, of one that is ShardedByS3Key the files that it has been given; a
+host that has been given none logs that and is left out. The model is that of one host, to the byte,
+with two exceptions. With ``--subsample`` below 1 each host draws from its own rows. And where a
+feature has thousands of different values XGBoost merges summaries of each host's, so that its bins
+may lie a little elsewhere (with 19,667 fares: a validation loss of 0.3469 for 0.3465). Each host
+prints the checksum of the model that it holds: it must be the same on all.
 
 With ``--external_memory true`` features and bins stay in files of a temporary folder, and are read
 from there in every round; in memory is then little more than what XGBoost adds up for every row.
@@ -52,13 +52,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import collective
 import entry_point
-import on_disk
+import splits
 import titanic
 from entry_point import number, threads, whole
+from hosts import xgboost_group
+from hosts.group import Group
 from metrics import evaluate, report, say_round
-from parts import PARAMETERS_FILE, Part, channel_of, load, record, sharded
+from record import PARAMETERS_FILE, record
 from stages import Stages
 
 if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them imports them
@@ -141,37 +142,11 @@ def train(args: argparse.Namespace) -> None:
             "choose a newer image, or more hosts"
         )
     names, rank = entry_point.hosts()
-    together = hosts_with_data(args, names, names[rank])
+    channels = filter(None, (args.train, args.validation))
+    together = xgboost_group.hosts_with_data(names, names[rank], channels)
     if names[rank] in together:
-        with collective.group(together, names[rank]) as group:
+        with xgboost_group.joined(together, names[rank]) as group:
             train_together(args, group, stage)
-
-
-def hosts_with_data(args: argparse.Namespace, names: Sequence[str], here: str) -> list[str]:
-    """Those of the job's hosts that have files of every channel; the log says if this one has not.
-
-    SageMaker leaves hosts without files where a sharded channel has fewer files than hosts. They
-    are left out, as by AWS's built-in XGBoost. Raises titanic.DataError if no host has files.
-    """
-    if len(names) == 1:
-        return list(names)
-    lacks = None
-    for channel in filter(None, (args.train, args.validation)):
-        try:
-            titanic.data_files(channel)
-        except titanic.DataError as error:
-            lacks = lacks or error
-    said = collective.meet(names, here, str(lacks) if lacks else None)
-    together = [name for name, lack in zip(names, said) if lack is None]  # noqa: B905  Python 3.9
-    if not together:
-        raise titanic.DataError(f"none of the {len(names)} hosts has data: {said[0]}")
-    if lacks:
-        print(
-            f"warning: {here} takes no part in the training ({lacks}); a sharded channel needs "
-            f"as many files as there are hosts, {len(names)}, or more",
-            file=sys.stderr,
-        )
-    return together
 
 
 class Trained(NamedTuple):
@@ -183,7 +158,7 @@ class Trained(NamedTuple):
     chances: dict[str, np.ndarray]
 
 
-def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Stages) -> None:
+def train_together(args: argparse.Namespace, group: Group, stage: Stages) -> None:
     """Train one model with the other hosts of the group; the first one tells of it and saves it."""
     with tempfile.TemporaryDirectory() as disk:
         booster, history, labels, chances = fit(args, group, stage, disk)
@@ -210,16 +185,17 @@ def train_together(args: argparse.Namespace, group: collective.Hosts, stage: Sta
         save(model, history, rows, results, told, args)
 
 
-def fit(args: argparse.Namespace, group: collective.Hosts, stage: Stages, disk: str) -> Trained:
+def fit(args: argparse.Namespace, group: Group, stage: Stages, disk: str) -> Trained:
     """Read and train. The matrices, whose files are in the folder ``disk``, go when it ends."""
-    shelf = on_disk.Shelf(disk)
+    if args.external_memory:
+        import out_of_core
 
-    def kept(frame: pd.DataFrame) -> on_disk.Block:
-        return shelf.put(features(frame))
-
-    loaded = load(args, kept if args.external_memory else features, stage, group)
+        keep = out_of_core.Disk(disk)
+        loaded: dict[str, Any] = splits.select(args, group, stage, share=True, keep=keep)
+    else:
+        loaded = splits.load(args, group, stage, share=True)
     with stage("prepare"):
-        parts = matrices(shares(loaded, args, group), args, disk)
+        parts = matrices(loaded, args, disk)
     with stage("train"):
         booster, history, chances = boost(parts, args, group)
     labels = {name: part.y for name, part in parts.items()}
@@ -227,23 +203,7 @@ def fit(args: argparse.Namespace, group: collective.Hosts, stage: Stages, disk: 
     return Trained(booster, history, labels, chances)
 
 
-def shares(
-    loaded: dict[str, Part], args: argparse.Namespace, group: collective.Hosts
-) -> dict[str, Part]:
-    """The rows that this host trains on: its share of those which all hosts have read."""
-    if group.size == 1:
-        return loaded
-    mine: dict[str, Part] = {}
-    for name in list(loaded):
-        part = loaded.pop(name)  # so that the rows of the others can go
-        if not sharded(channel_of(name, args)):
-            every = slice(group.rank, None, group.size)
-            part = Part(part.x[every].copy(), part.y[every].copy())
-        mine[name] = part
-    return mine
-
-
-def survived(y: np.ndarray, group: collective.Hosts) -> float:
+def survived(y: np.ndarray, group: Group) -> float:
     """The share of those who survived among the rows of all hosts.
 
     It is what XGBoost starts with if one does not say (since 2.0; before, 0.5). But several hosts
@@ -253,8 +213,8 @@ def survived(y: np.ndarray, group: collective.Hosts) -> float:
     """
     import numpy as np
 
-    counts = np.array(group.gather(np.array([y.sum(), len(y)], dtype=np.int64)))
-    for host, rows in zip(group.names, counts[:, 1]):  # noqa: B905  Python 3.9 runs it
+    counts = np.array(group.all_gather(np.array([y.sum(), len(y)], dtype=np.int64)))
+    for host, rows in zip(group.names, counts[:, 1]):
         if not rows:
             raise titanic.DataError(
                 f"{counts[:, 1].sum()} rows to train on are too few for {group.size} hosts: "
@@ -264,38 +224,30 @@ def survived(y: np.ndarray, group: collective.Hosts) -> float:
     return float(np.clip(survivors / everyone, 1e-6, 1 - 1e-6))
 
 
-def joined(values: np.ndarray, group: collective.Hosts) -> np.ndarray:
+def joined(values: np.ndarray, group: Group) -> np.ndarray:
     """The values of all hosts, one after the other."""
     import numpy as np
 
-    return np.concatenate(group.gather(values)) if group.size > 1 else values
+    return np.concatenate(group.all_gather(values)) if group.size > 1 else values
 
 
-def rows_of(labels: dict[str, np.ndarray], group: collective.Hosts) -> dict[str, dict[str, int]]:
+def rows_of(labels: dict[str, np.ndarray], group: Group) -> dict[str, dict[str, int]]:
     """How many rows each host has of each part."""
     import numpy as np
 
-    counts = group.gather(np.array([len(y) for y in labels.values()], dtype=np.int64))
-    return {
-        host: dict(zip(labels, its.tolist()))  # noqa: B905  Python 3.9 runs it
-        for host, its in zip(group.names, counts)  # noqa: B905
-    }
+    counts = group.all_gather(np.array([len(y) for y in labels.values()], dtype=np.int64))
+    return {host: dict(zip(labels, its.tolist())) for host, its in zip(group.names, counts)}
 
 
-def say_checksum(model: bytes, labels: dict[str, np.ndarray], group: collective.Hosts) -> None:
+def say_checksum(model: bytes, labels: dict[str, np.ndarray], group: Group) -> None:
     """Print what this host has trained on and the model that it holds: the same on all hosts."""
     mine = " and ".join(f"{len(y):,} rows of {name}" for name, y in labels.items())
     checksum = hashlib.sha256(model).hexdigest()[:12]
     print(f"{group.names[group.rank]}: {mine}, model checksum {checksum}", flush=True)
 
 
-def features(frame: pd.DataFrame) -> np.ndarray:
-    """What XGBoost sees of checked passengers: float32, shape (rows, features), NaN for unknown."""
-    return titanic.features(frame).to_numpy()
-
-
 def matrices(
-    parts: dict[str, Part], args: argparse.Namespace, disk: str | Path = ""
+    parts: dict[str, Any], args: argparse.Namespace, disk: str | Path = ""
 ) -> dict[str, Data]:
     """Sort features into bins once, instead of keeping the floats beside them.
 
@@ -312,42 +264,19 @@ def matrices(
             "nthread": threads(args, len(part.y)),
             "max_bin": args.max_bin,
         }
-        if isinstance(part.x, on_disk.Rows):
-            chunks = _chunks(part, names, str(Path(disk, name)))
-            matrix = xgboost.ExtMemQuantileDMatrix(chunks, **sorting)
+        if args.external_memory:
+            import out_of_core
+
+            batches = out_of_core.Batches(part, cache=str(Path(disk, name)))
+            matrix = xgboost.ExtMemQuantileDMatrix(batches, **sorting)
         else:
             matrix = xgboost.QuantileDMatrix(part.x, part.y, feature_names=names, **sorting)
         made[name] = Data(matrix, part.y)
     return made
 
 
-def _chunks(part: Part, names: list[str], cache: str) -> xgboost.DataIter:
-    import xgboost
-
-    class Chunks(xgboost.DataIter):
-        """Hands XGBoost rows from disk, a chunk at a time, as often as it asks for them."""
-
-        def __init__(self) -> None:
-            self.reset()
-            super().__init__(cache_prefix=cache)
-
-        def reset(self) -> None:
-            self.rows, self.at = iter(part.x), 0
-
-        def next(self, input_data: Any) -> bool:
-            x = next(self.rows, None)
-            if x is None:
-                return False
-            y = part.y[self.at : self.at + len(x)]
-            self.at += len(x)
-            input_data(data=x, label=y, feature_names=names)
-            return True
-
-    return Chunks()
-
-
 def boost(
-    parts: dict[str, Data], args: argparse.Namespace, group: collective.Hosts
+    parts: dict[str, Data], args: argparse.Namespace, group: Group
 ) -> tuple[xgboost.Booster, dict[str, dict[str, list[float]]], dict[str, np.ndarray]]:
     """Train; returns the model with its rounds up to the best, the loss after every round, and the
     model's probability for every row of every part.

@@ -50,30 +50,39 @@ def _docstrings(tree: ast.Module) -> set[int]:
 
 
 def modules(script: str | Path) -> set[Path]:
-    """The script, and every module of its folder that it imports, directly or through another.
+    """Return the script, and every module of its folder that it imports, also through another.
 
     An import counts wherever it stands, in a function too; what is installed does not count.
     """
-    found: set[Path] = set()
-    to_read = [Path(script).resolve()]
+    start = Path(script).resolve()
+    files: set[Path] = set()
+    to_read = [start]
     while to_read:
         path = to_read.pop()
-        if path not in found:
-            found.add(path)
+        if path not in files:
+            files.add(path)
             names = _imported(ast.parse(path.read_bytes()))
-            there = (path.with_name(f"{name}.py") for name in names)
-            to_read.extend(file for file in there if file.is_file())
-    return found
+            to_read.extend(file for name in names for file in _files_of(name, start.parent))
+    return files
 
 
 def _imported(tree: ast.Module) -> set[str]:
+    """Return the dotted names of what is imported: modules, and what may be one of a package."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-    return {name.partition(".")[0] for name in names}
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def _files_of(name: str, folder: Path) -> list[Path]:
+    """Return the files of a folder that are read when a dotted name is imported."""
+    words = name.split(".")
+    paths = [folder.joinpath(*words[: end + 1]) for end in range(len(words))]
+    files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
+    return [file for file in files if file.is_file()]
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def ways(account: Account, scratch: Path) -> dict[str, Callable[[], float]]:
     """Name -> a function that runs it once and returns milliseconds."""
     account.s3.upload_file(str(DATA), BUCKET, "bench/titanic_train.csv")
     train = {"train": (f"s3://{BUCKET}/bench/", "FullyReplicated")}
-    files = {path.name: path.read_bytes() for path in SCRIPTS.glob("*.py")}
+    files = {
+        path.relative_to(SCRIPTS).as_posix(): path.read_bytes() for path in SCRIPTS.rglob("*.py")
+    }
     empty = scratch / "empty.py"
     empty.write_text(PRELUDE, encoding="utf-8")
     places = {"SM_MODEL_DIR": str(scratch), "SM_OUTPUT_DATA_DIR": str(scratch)}

@@ -65,9 +65,9 @@ import json, sys, time
 sys.path.insert(0, sys.argv[1])
 import stages, titanic, train_xgboost, xgboost
 from entry_point import threads
-from parts import load
+from splits import load
 args = train_xgboost.parser().parse_args(sys.argv[2:])
-parts = train_xgboost.matrices(load(args, train_xgboost.features), args)
+parts = train_xgboost.matrices(load(args), args)
 given = vars(args)
 parameters = {name: given[name] for name in train_xgboost.BOOSTER_PARAMETERS}
 parameters |= train_xgboost.FIXED_PARAMETERS

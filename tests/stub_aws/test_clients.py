@@ -170,7 +170,8 @@ def test_the_environments_hold_the_sdks_that_they_are_for():
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.py")}
+    files = folder.rglob("*.py")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_plain_boto3(account, train, by_hand, source):

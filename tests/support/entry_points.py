@@ -16,6 +16,7 @@ import train_xgboost
 from metrics import METRIC_DEFINITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAINING = ROOT / "scripts" / "training"
 TRAIN = ROOT / "data" / "titanic_train.csv"
 TEST = ROOT / "data" / "titanic_test.csv"
 
@@ -54,7 +55,7 @@ class Script:
 
     @property
     def file(self) -> Path:
-        return ROOT / "scripts" / "training" / f"{self.name}.py"
+        return TRAINING / f"{self.name}.py"
 
     @property
     def framework(self) -> str:
@@ -157,6 +158,12 @@ class Run:
             for folder in (self.model, self.output, self.checkpoints)
             for file in folder.glob("*")
         }
+
+
+def source() -> dict[str, bytes]:
+    """Return what a job of an entry point is started with: the files of its folder, by name."""
+    files = TRAINING.rglob("*.py")
+    return {file.relative_to(TRAINING).as_posix(): file.read_bytes() for file in files}
 
 
 def write(path: Path, frame: pd.DataFrame) -> Path:

@@ -30,13 +30,13 @@ import network
 import process_group
 import train_torch
 from stub_aws.instance import namespaces_available
-from tests.support.entry_points import SCRIPTS, TRAIN, Run, write
+from tests.support.entry_points import SCRIPTS, TRAIN, Run, source, write
 from tests.support.hosts_by_hand import ByHand
 from tests.support.stub_jobs import BUCKET, NONE_HERE, PYTORCH, Account, channel, unique
 from workshop import hosts_diff
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = {file.name: file.read_bytes() for file in (ROOT / "scripts" / "training").glob("*.py")}
+SOURCE = source()
 SOURCE["probe.py"] = (ROOT / "tests/support/user_scripts/hosts/probe.py").read_bytes()
 WORDS = {"epochs": 3, "early_stopping_epochs": 0, "device": "cpu"}
 PLAIN = WORDS | {"dropout": 0}  # which neurons dropout leaves out differs from host to host
@@ -249,7 +249,7 @@ def test_metrics_are_of_the_rows_of_all_hosts(three, run, tmp_path):
     net = train_torch.model_fn(tmp_path)
     args = train_torch.parser().parse_args(run.words())
     told = three.parameters()["metrics"]
-    for name, (x, y) in train_torch.load(args, train_torch.features).items():
+    for name, (x, y) in train_torch.load(args).items():
         chances = network.probabilities(net, torch.from_numpy(x)).numpy()
         assert told[name] == pytest.approx(train_torch.evaluate(y, chances), rel=1e-5)
     last = three.history().iloc[-1]
@@ -311,6 +311,7 @@ def test_one_host_needs_none_of_it(run, tmp_path):
     folder = tmp_path / "scripts"
     folder.mkdir()
     for name, content in SOURCE.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
     (folder / "process_group.py").unlink()
     text = hosts_diff.one_host(ROOT / "scripts" / "training" / "train_torch.py")

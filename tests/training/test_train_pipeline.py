@@ -22,7 +22,7 @@ import process_group
 import titanic
 import train_pipeline
 from stub_aws.instance import namespaces_available
-from tests.support.entry_points import ROOT, TEST, TRAIN
+from tests.support.entry_points import ROOT, TEST, TRAIN, source
 from tests.support.hosts_by_hand import ByHand
 from tests.support.stub_jobs import BUCKET, NONE_HERE, PYTORCH, Account, channel, unique
 
@@ -87,9 +87,7 @@ def test_a_job_of_two_hosts_learns_what_one_host_does(account, one, tmp_path):
     prefix = unique("pipeline")
     account.put(f"{prefix}/train.csv", TRAIN.read_text())
     job = account.run(
-        files={
-            file.name: file.read_bytes() for file in (ROOT / "scripts" / "training").glob("*.py")
-        },
+        files=source(),
         program="train_pipeline.py",
         image=PYTORCH,
         hosts=2,

@@ -1,4 +1,4 @@
-"""XGBoost on several hosts: what they tell each other, then real jobs whose hosts train one model.
+"""XGBoost on several hosts: how they find each other, then real jobs whose hosts train one model.
 
 The oracle is one host: the same rows give the same bytes of model on any number of them.
 """
@@ -16,18 +16,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
-import collective
 import train_xgboost
 from entry_point import UsageError
-from parts import Part
-from tests.support.entry_points import ROOT, SCRIPTS, TEST, TRAIN, Run
+from hosts import rendezvous, xgboost_group
+from hosts.group import Group
+from tests.support.entry_points import SCRIPTS, TEST, TRAIN, TRAINING, Run, source
 from tests.support.stub_jobs import (
     BUCKET,
     XGBOOST_IMAGE,
@@ -38,7 +37,9 @@ from tests.support.stub_jobs import (
 )
 from titanic import DataError
 
-# --- meeting --------------------------------------------------------------------------------------
+pytestmark = pytest.mark.one_worker  # its jobs take long, and are done once for all tests
+
+# --- the rendezvous -------------------------------------------------------------------------------
 
 FIRST, OTHERS = "127.0.0.1", ["algo-2", "algo-3"]  # of these names only the first is looked up
 
@@ -57,15 +58,15 @@ def listens(host: str, port: int) -> bool:
     return True
 
 
-def test_all_hear_all_in_the_order_of_the_names(port):
-    heard = {}
+def test_all_get_the_messages_of_all_in_the_order_of_the_names(port):
+    received = {}
 
-    def meet(here):
+    def exchange(here):
         names = [FIRST, *OTHERS]
-        heard[here] = collective.meet(names, here, {"from": here}, port, patience=10)
+        received[here] = rendezvous.exchange(names, here, {"from": here}, port, patience=10)
 
     def start(here):
-        threads.append(threading.Thread(target=meet, args=(here,)))
+        threads.append(threading.Thread(target=exchange, args=(here,)))
         threads[-1].start()
 
     def stranger(says):
@@ -82,95 +83,70 @@ def test_all_hear_all_in_the_order_of_the_names(port):
     for thread in threads:
         thread.join()
     everyone = [{"from": name} for name in (FIRST, *OTHERS)]
-    assert heard == {FIRST: everyone, OTHERS[0]: everyone, OTHERS[1]: everyone}
+    assert received == {FIRST: everyone, OTHERS[0]: everyone, OTHERS[1]: everyone}
 
 
-def test_one_host_meets_nobody():
-    assert collective.meet(["nowhere"], "nowhere", 5) == [5]
-    with collective.group(["nowhere"], "nowhere") as alone:
-        assert (alone.rank, alone.size) == (0, 1)
-        (values,) = alone.gather(np.arange(3))
+def test_one_host_waits_for_nobody():
+    assert rendezvous.exchange(["nowhere"], "nowhere", 5) == [5]
+    with xgboost_group.joined(["nowhere"], "nowhere") as alone:
+        assert (alone.rank, alone.size, alone.names) == (0, 1, ["nowhere"])
+        (values,) = alone.all_gather(np.arange(3))
         assert values.tolist() == [0, 1, 2]
 
 
-def test_hosts_that_do_not_come_are_named(port):
-    with pytest.raises(UsageError, match=rf"^algo-2, algo-3 did not come to {FIRST}:{port}, where"):
-        collective.meet([FIRST, *OTHERS], FIRST, None, port, patience=0.2)
+def test_hosts_that_do_not_connect_are_named(port):
+    with pytest.raises(UsageError, match=rf"^algo-2, algo-3 did not connect to {FIRST}:{port}"):
+        rendezvous.exchange([FIRST, *OTHERS], FIRST, None, port, patience=0.2)
 
 
 def test_a_first_host_that_does_not_answer_is_named(port):
     with pytest.raises(UsageError, match=f"^{FIRST}, the first host of this job, does not answer"):
-        collective.meet([FIRST, "algo-2"], "algo-2", None, port, patience=0.3)
+        rendezvous.exchange([FIRST, "algo-2"], "algo-2", None, port, patience=0.3)
 
 
 def test_a_first_host_that_ends_is_named(port, monkeypatch):
-    monkeypatch.setattr(collective, "CAUSE_FIRST_S", 0)
+    monkeypatch.setattr(rendezvous, "CAUSE_FIRST_S", 0)
     with socket.create_server((FIRST, port)) as first:
         threading.Thread(target=lambda: first.accept()[0].close()).start()
-        with pytest.raises(UsageError, match=r"ended before all hosts had met; its log says why$"):
-            collective.meet([FIRST, "algo-2"], "algo-2", None, port, patience=5)
+        with pytest.raises(UsageError, match=r"ended before all hosts had connected to it; "):
+            rendezvous.exchange([FIRST, "algo-2"], "algo-2", None, port, patience=5)
 
 
 def test_a_port_that_is_taken_is_named(port):
     with socket.create_server((FIRST, port)), pytest.raises(UsageError) as refused:
-        collective.meet([FIRST, "algo-2"], FIRST, None, port)
+        rendezvous.exchange([FIRST, "algo-2"], FIRST, None, port)
     assert str(refused.value) == (
-        f"{FIRST}:{port}, where the hosts of this job meet, cannot be listened on (Address already "
-        "in use); another program may have that port"
+        f"{FIRST}:{port}, the rendezvous of this job's hosts, cannot be listened on (Address "
+        "already in use); another program may have that port"
     )
 
 
-# --- sharing out ----------------------------------------------------------------------------------
+# --- what the hosts have together -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_hosts_share_the_rows_of_a_replicated_channel(monkeypatch, size):
-    """Each row is on one host, and only there; of sharded channels every host keeps its own."""
-    monkeypatch.delenv("SM_INPUT_DATA_CONFIG", raising=False)
-    rows = np.arange(20, dtype=np.float32).reshape(10, 2)
-    labels = np.arange(10, dtype=np.int8) % 2
+class Gathered(Group):
+    """A group whose other hosts have these values."""
 
-    def mine(rank):
-        group = collective.Hosts([f"algo-{n}" for n in range(size)], rank)
-        loaded = {"train": Part(rows, labels), "validation": Part(rows[:3], labels[:3])}
-        return train_xgboost.shares(loaded, SimpleNamespace(validation="given"), group)
+    def __init__(self, *values: list[int]) -> None:
+        super().__init__([f"algo-{number + 1}" for number in range(len(values))], 0)
+        self._values = values
 
-    shares = [mine(rank) for rank in range(size)]
-    for part, count in (("train", 10), ("validation", 3)):
-        seen = np.concatenate([share[part].x for share in shares])
-        assert sorted(seen[:, 0]) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18][:count]
-        for share in shares:
-            assert (share[part].x[:, 0] // 2 % 2 == share[part].y).all()
-            assert abs(len(share[part].y) - count / size) < 1
-    config = {"train": {"S3DistributionType": "ShardedByS3Key"}, "validation": {}}
-    monkeypatch.setenv("SM_INPUT_DATA_CONFIG", json.dumps(config))
-    assert [len(share["train"].y) for share in map(mine, range(size))] == [10] * size
-    assert sum(len(share["validation"].y) for share in map(mine, range(size))) == 3
-
-
-class Heard(collective.Hosts):
-    """A group whose other hosts have told these values."""
-
-    def __init__(self, *told: list[int]) -> None:
-        super().__init__([f"algo-{number + 1}" for number in range(len(told))], 0)
-        self._told = told
-
-    def gather(self, values):
-        return [values, *(np.array(one, dtype=values.dtype) for one in self._told[1:])]
+    def all_gather(self, values):
+        return [values, *(np.array(one, dtype=values.dtype) for one in self._values[1:])]
 
 
 def test_hosts_start_from_the_share_of_survivors_among_all_rows():
     y = np.array([1, 0, 0], dtype=np.int8)
-    assert train_xgboost.survived(y, Heard([1, 3])) == pytest.approx(1 / 3)
-    assert train_xgboost.survived(y, Heard([1, 3], [4, 4], [0, 1])) == pytest.approx(5 / 8)
-    assert train_xgboost.survived(y, Heard([1, 3], [297, 297])) == pytest.approx(298 / 300)
-    assert 0 < train_xgboost.survived(y[1:], Heard([0, 2], [0, 2])) < 1e-5  # XGBoost refuses 0
+    assert train_xgboost.survived(y, Gathered([1, 3])) == pytest.approx(1 / 3)
+    assert train_xgboost.survived(y, Gathered([1, 3], [4, 4], [0, 1])) == pytest.approx(5 / 8)
+    assert train_xgboost.survived(y, Gathered([1, 3], [297, 297])) == pytest.approx(298 / 300)
+    assert 0 < train_xgboost.survived(y[1:], Gathered([0, 2], [0, 2])) < 1e-5  # XGBoost refuses 0
 
 
 def test_a_host_without_a_row_is_refused():
     y = np.array([1, 0], dtype=np.int8)
     with pytest.raises(DataError) as refused:
-        train_xgboost.survived(y, Heard([1, 2], [0, 0], [1, 1]))
+        train_xgboost.survived(y, Gathered([1, 2], [0, 0], [1, 1]))
     assert str(refused.value) == (
         "3 rows to train on are too few for 3 hosts: algo-2 has none; take fewer hosts"
     )
@@ -181,15 +157,14 @@ def test_a_host_without_a_row_is_refused():
 GATHER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import collective, numpy as np
+import numpy as np
+from hosts import xgboost_group
 
-# What these tests look at takes long and is done once.
-pytestmark = pytest.mark.one_worker
 names, here = sys.argv[2].split(","), sys.argv[3]
-with collective.group(names, here) as group:
+with xgboost_group.joined(names, here) as group:
     values = np.arange(group.rank, dtype=np.float32) / 3   # the first has none
-    told = group.gather(values), group.gather(np.array([-1 - group.rank], dtype=np.int8))
-print([[value.tolist() for value in one] for one in told])
+    all = group.all_gather(values), group.all_gather(np.array([-1 - group.rank], dtype=np.int8))
+print([[value.tolist() for value in one] for one in all])
 """
 
 
@@ -202,7 +177,7 @@ def test_members_are_in_the_order_of_their_names_however_they_come():
             sys.executable,
             "-c",
             GATHER,
-            ROOT / "scripts" / "training",
+            TRAINING,
             ",".join(names),
             here,
         ]
@@ -226,9 +201,7 @@ class Jobs:
     """Jobs of train_xgboost.py; those that a module needs run beside each other."""
 
     def __init__(self, account: Account) -> None:
-        self.account = account
-        scripts = (ROOT / "scripts" / "training").glob("*.py")
-        self._source = {file.name: file.read_bytes() for file in scripts}
+        self.account, self._source = account, source()
 
     def put(self, *cuts: int, file: Path = TRAIN, rows: str | None = None) -> str:
         """The list's rows in several files, the first with ``cuts[0]`` rows, and so on."""
@@ -508,7 +481,7 @@ def test_the_host_that_is_left_ends_by_itself_with_a_sentence(tmp_path, pairs):
     for victim, pair in enumerate(pairs):
         assert pair.processes[1 - victim].wait(timeout=20) == 1
         # Not at once: a host that ended of an error of its own is to be the first.
-        assert time.monotonic() - killed > collective.CAUSE_FIRST_S / 2
+        assert time.monotonic() - killed > rendezvous.CAUSE_FIRST_S / 2
         gone, left = pair.names[victim], pair.names[1 - victim]
         said = pair.log(1 - victim)
         assert said.splitlines()[-1] == (

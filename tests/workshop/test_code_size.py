@@ -43,12 +43,25 @@ def test_modules_are_followed_wherever_the_import_stands(tmp_path):
     assert names == {"script.py", "near.py", "far.py", "late.py"}
 
 
+def test_modules_of_a_package_are_followed(tmp_path):
+    script = written(tmp_path, "script.py", "from pack import one", "from pack.two import f")
+    (tmp_path / "pack").mkdir()
+    for name in ("__init__", "one", "three"):
+        written(tmp_path / "pack", f"{name}.py")
+    written(tmp_path / "pack", "two.py", "import near, pack.four", "def f(): pass")
+    written(tmp_path, "near.py")
+    written(tmp_path, "pack/four.py")
+    names = {path.relative_to(tmp_path).as_posix() for path in code_size.modules(script)}
+    of_the_package = {f"pack/{name}.py" for name in ("__init__", "one", "two", "four")}
+    assert names == {"script.py", "near.py"} | of_the_package
+
+
 def test_the_entry_points_share_what_stands_once():
     files = {
         name: {path.name for path in code_size.modules(SCRIPTS / f"train_{name}.py")}
         for name in ("xgboost", "sklearn", "torch")
     }
-    shared = {"entry_point.py", "metrics.py", "parts.py", "titanic.py"}
+    shared = {"entry_point.py", "metrics.py", "record.py", "splits.py", "group.py", "titanic.py"}
     assert shared <= set.intersection(*files.values())
     assert "network.py" in files["torch"]
 

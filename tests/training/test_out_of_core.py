@@ -8,36 +8,50 @@ import numpy as np
 import pytest
 import xgboost
 
-import on_disk
+import out_of_core
 import titanic
 import train_xgboost
 from entry_point import UsageError
+from splits import Selection
 
 
 @pytest.fixture
 def rows():
-    return np.random.default_rng(1).random((100, 3), dtype=np.float32)
+    random = np.random.default_rng(1)
+    return random.random((100, len(titanic.FEATURES)), dtype=np.float32)
 
 
-@pytest.fixture
-def kept(rows, tmp_path):
-    shelf = on_disk.Shelf(tmp_path)
-    return on_disk.Rows.of([shelf.put(part) for part in np.split(rows, [1, 40, 90])])
-
-
-def test_all_rows_come_back_in_order_chunk_by_chunk(rows, kept):
-    chunks = list(kept)
+def test_a_chunk_comes_back_and_only_the_rows_that_are_selected(rows, tmp_path):
+    disk = out_of_core.Disk(tmp_path)
+    chunks = [disk(part) for part in np.split(rows, [1, 40, 90])]
     assert [len(chunk) for chunk in chunks] == [1, 39, 50, 10]
-    assert (np.concatenate(chunks) == rows).all()
-    assert (np.concatenate(list(kept)) == rows).all()  # as often as one likes
+    masks = np.split(np.random.default_rng(2).random(100) < 0.5, [1, 40, 90])
+    selected = [chunk[mask] for chunk, mask in zip(chunks, masks, strict=True)]
+    assert (np.concatenate(selected) == rows[np.concatenate(masks)]).all()
 
 
-def test_masks_and_slices_choose_as_in_an_array(rows, kept):
-    mask = np.random.default_rng(2).random(100) < 0.5
-    chosen = kept[mask][slice(1, None, 3)]
-    assert len(chosen) == len(rows[mask][1::3])
-    assert (np.concatenate(list(chosen)) == rows[mask][1::3]).all()
-    assert len(kept[np.zeros(100, bool)]) == 0
+def all_of(batches: out_of_core.Batches) -> list[dict]:
+    got: list[dict] = []
+    while batches.next(lambda **batch: got.append(batch)):
+        assert len(got) <= 3
+    return got
+
+
+def test_xgboost_gets_the_selected_rows_as_often_as_it_asks(rows, tmp_path):
+    disk = out_of_core.Disk(tmp_path)
+    chunks = [disk(part) for part in np.split(rows, [30, 70])]
+    masks = [np.arange(len(chunk)) % 3 == 0 for chunk in chunks]
+    y = np.arange(34, dtype=np.int8) % 2
+    selection = Selection(list(zip(chunks, masks, strict=True)), y)
+    batches = out_of_core.Batches(selection, cache=str(tmp_path / "cache"))
+    for _ in range(2):
+        got = all_of(batches)
+        assert [len(batch["data"]) for batch in got] == [10, 14, 10]
+        expected = np.concatenate([rows[:30][::3], rows[30:70][::3], rows[70:][::3]])
+        assert (np.concatenate([batch["data"] for batch in got]) == expected).all()
+        assert (np.concatenate([batch["label"] for batch in got]) == y).all()
+        assert got[0]["feature_names"] == list(titanic.FEATURES)
+        batches.reset()
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, rows, monkeypatch):
@@ -46,7 +60,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, rows, monkeypatch):
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(UsageError, match=r"No space left on device\); give more disk"):
-        on_disk.Shelf(tmp_path).put(rows)
+        out_of_core.Disk(tmp_path)(rows)
 
 
 def trained(folder: Path, *more: str) -> tuple[dict, bytes]:
@@ -65,16 +79,16 @@ def test_an_older_xgboost_is_one_sentence(tmp_path, monkeypatch, capsys):
 def test_the_model_is_that_of_rows_in_memory(tmp_path, monkeypatch, recwarn):
     """The shipped list: no feature has more values than bins but for the fare's."""
     monkeypatch.setattr(titanic, "_BLOCK_BYTES", 10_000)
-    made, put = [], on_disk.Shelf.put
+    made, write = [], out_of_core.Disk.__call__
 
     def noted(self, rows):
-        made.append(put(self, rows))
+        made.append(write(self, rows))
         return made[-1]
 
-    monkeypatch.setattr(on_disk.Shelf, "put", noted)
+    monkeypatch.setattr(out_of_core.Disk, "__call__", noted)
     told, from_disk = trained(tmp_path / "disk", "--external_memory=true", "--max_bin=1024")
     assert len(made) > 3
-    assert not any(block.file.exists() for block in made)  # the temporary folder is gone
+    assert not any(chunk.file.exists() for chunk in made)  # the temporary folder is gone
     count = len(made)
     plain, model = trained(tmp_path / "memory", "--max_bin=1024")
     assert len(made) == count
