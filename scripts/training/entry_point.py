@@ -79,7 +79,7 @@ def _underscored(word: str) -> str:
     return "--" + name.replace("-", "_") + equals + value
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def integer(low: int, high: int) -> Callable[[str], int]:
     """A reader of whole numbers from ``low`` to ``high``."""
 
     def read(text: str) -> int:
@@ -125,7 +125,7 @@ class Hyperparameters:
     """The group of arguments that a learner tunes, each with its reader, its default and its text.
 
     add = Hyperparameters(parser)
-    add("max_depth", 3, whole(1, 30), "questions from the root of a tree to a leaf, at most")
+    add("max_depth", 3, integer(1, 30), "questions from the root of a tree to a leaf, at most")
     """
 
     def __init__(self, parser: Parser) -> None:
@@ -160,7 +160,7 @@ class Hyperparameters:
     def common(self) -> None:
         """Add those that mean the same in every entry point."""
         self("validation_fraction", 0.2, number(0, 0.9), "part of train held out; 0 for none")
-        self("seed", 1, whole(0, 2**31 - 1), "seed of the hold-out and of the training")
+        self("seed", 1, integer(0, 2**31 - 1), "seed of the hold-out and of the training")
         self.yes_or_no("dry_run", "check arguments and data, train a little, write nothing")
 
 
@@ -209,7 +209,7 @@ def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
     group.add_argument(
         "--nthread",
         metavar="N",
-        type=whole(1, 1024),
+        type=integer(1, 1024),
         default=cpus(),
         help="threads to train with at most; fewer where more would not pay",
     )

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import entry_point
 import process_group
 import titanic
-from entry_point import number, whole
+from entry_point import integer, number
 from splits import load, sharded
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
     parser = entry_point.Parser(description=__doc__, prog="exercise_all_reduce.py")
     add = entry_point.Hyperparameters(parser)
-    add("epochs", 3, whole(1, 10_000), "passes over train")
+    add("epochs", 3, integer(1, 10_000), "passes over train")
     add("learning_rate", 0.1, number(0, above=True), "size of a step (plain gradient descent)")
     add.common()
     process_group.arguments(add)

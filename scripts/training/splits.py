@@ -18,7 +18,7 @@ import titanic
 from hosts.group import Group
 
 if TYPE_CHECKING:  # numpy is imported where it is used: entry points answer --help at once
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -124,6 +124,14 @@ def select(
         if share and group.size > 1 and not sharded(channel_of(name, args)):
             masks[name] = _share(mask, group)
     return {name: channel.select(masks[name]) for name, channel in channels.items()}
+
+
+def rows_of_hosts(labels: Mapping[str, np.ndarray], group: Group) -> dict[str, dict[str, int]]:
+    """Return how many rows each member of the group has of each part, by its name."""
+    import numpy as np
+
+    counts = group.all_gather(np.array([len(y) for y in labels.values()], dtype=np.int64))
+    return {name: dict(zip(labels, rows.tolist())) for name, rows in zip(group.names, counts)}
 
 
 def channel_of(part: str, args: argparse.Namespace) -> str:

@@ -41,7 +41,7 @@ import memory_estimate
 import process_group
 import titanic
 from checkpoints import UNREADABLE
-from entry_point import number, one_of, whole
+from entry_point import integer, number, one_of
 from metrics import METRIC_DEFINITIONS, evaluate, report
 from record import PARAMETERS_FILE, record
 from splits import load, sharded
@@ -71,12 +71,12 @@ def parser() -> entry_point.Parser:
     add = entry_point.Hyperparameters(parser)
     words = ("pipeline", "sharded")
     add("how", "pipeline", one_of(*words), "how hosts split the network", metavar="|".join(words))
-    add("epochs", 10, whole(1, 1_000_000), "passes over train")
-    add("batch_size", 64, whole(1, 2**24), "rows of one step, of all hosts together")
-    add("microbatches", 4, whole(1, 1024), "parts in which a batch goes from host to host")
+    add("epochs", 10, integer(1, 1_000_000), "passes over train")
+    add("batch_size", 64, integer(1, 2**24), "rows of one step, of all hosts together")
+    add("microbatches", 4, integer(1, 1024), "parts in which a batch goes from host to host")
     add("learning_rate", 0.003, number(0, above=True), "size of a step (AdamW)")
-    add("width", 64, whole(1, 65_536), "neurons of a hidden layer")
-    add("depth", 3, whole(1, 1000), "hidden layers; with the last, at least one for each host")
+    add("width", 64, integer(1, 65_536), "neurons of a hidden layer")
+    add("depth", 3, integer(1, 1000), "hidden layers; with the last, at least one for each host")
     add.common()
     process_group.arguments(add)
     entry_point.sagemaker_arguments(parser)

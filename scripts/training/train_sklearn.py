@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import entry_point
 import titanic
-from entry_point import number, one_of, threads, whole
+from entry_point import integer, number, one_of, threads
 from metrics import METRIC_DEFINITIONS, evaluate, report
 from record import PARAMETERS_FILE, record, recorded
 from splits import Part, load
@@ -73,20 +73,20 @@ class Setting(NamedTuple):
     text: str
 
 
-_DEPTH = (whole(1, 100), "questions from the root of a tree to a leaf, at most")
-_LEAF = (whole(1, 1_000_000), "passengers in a leaf, at least")
+_DEPTH = (integer(1, 100), "questions from the root of a tree to a leaf, at most")
+_LEAF = (integer(1, 1_000_000), "passengers in a leaf, at least")
 SETTINGS = {
     "logistic": {
         "C": Setting(1.0, number(0, above=True), "inverse of the L2 penalty on coefficients"),
-        "max_iter": Setting(1000, whole(1, 1_000_000), "steps of the solver, at most"),
+        "max_iter": Setting(1000, integer(1, 1_000_000), "steps of the solver, at most"),
     },
     "forest": {
-        "n_estimators": Setting(200, whole(1, 100_000), "trees"),
+        "n_estimators": Setting(200, integer(1, 100_000), "trees"),
         "max_depth": Setting(6, *_DEPTH),
         "min_samples_leaf": Setting(3, *_LEAF),
     },
     "boosting": {
-        "max_iter": Setting(100, whole(1, 1_000_000), "trees"),
+        "max_iter": Setting(100, integer(1, 1_000_000), "trees"),
         "learning_rate": Setting(0.1, number(0, 1, above=True), "how much of each tree counts"),
         "max_depth": Setting(3, *_DEPTH),
         "min_samples_leaf": Setting(20, *_LEAF),

@@ -57,7 +57,7 @@ import entry_point
 import process_group  # hosts
 import titanic
 from checkpoints import UNREADABLE, Checkpoint, Every, StopSignal
-from entry_point import number, one_of, whole
+from entry_point import integer, number, one_of
 from metrics import METRIC_DEFINITIONS, evaluate, report
 from record import PARAMETERS_FILE, record
 from splits import Part, load
@@ -98,15 +98,18 @@ def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
     parser = entry_point.Parser(description=__doc__, prog="train_torch.py")
     add = entry_point.Hyperparameters(parser)
-    add("epochs", 100, whole(1, 1_000_000), "passes over train, at most")
+    add("epochs", 100, integer(1, 1_000_000), "passes over train, at most")
     add(
-        "early_stopping_epochs", 10, whole(0, 1_000_000), "patience, in epochs; 0 never stops early"
+        "early_stopping_epochs",
+        10,
+        integer(0, 1_000_000),
+        "patience, in epochs; 0 never stops early",
     )
-    add("batch_size", 64, whole(1, 2**24), "rows of one step")
+    add("batch_size", 64, integer(1, 2**24), "rows of one step")
     add("learning_rate", 0.003, number(0, above=True), "size of a step (AdamW)")
     add("weight_decay", 0.01, number(0), "how fast weights shrink by themselves (AdamW)")
-    add("width", 64, whole(1, 65_536), "neurons of a hidden layer")
-    add("depth", 2, whole(0, 100), "hidden layers; 0 makes a logistic regression")
+    add("width", 64, integer(1, 65_536), "neurons of a hidden layer")
+    add("depth", 2, integer(0, 100), "hidden layers; 0 makes a logistic regression")
     add("dropout", 0.1, number(0, 0.99), "part of the neurons left out of a step")
     add.common()
     words = ("auto", "off", "bf16", "fp16")

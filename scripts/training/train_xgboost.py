@@ -55,7 +55,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import entry_point
 import splits
 import titanic
-from entry_point import number, threads, whole
+from entry_point import integer, number, threads
 from hosts import xgboost_group
 from hosts.group import Group
 from metrics import evaluate, report, say_round
@@ -101,9 +101,11 @@ def parser() -> entry_point.Parser:
     """The command line: hyperparameters first, then what SageMaker gives."""
     parser = entry_point.Parser(description=__doc__, prog="train_xgboost.py")
     add = entry_point.Hyperparameters(parser)
-    add("num_round", 100, whole(1, 100_000), "trees to grow at most")
-    add("early_stopping_rounds", 10, whole(0, 100_000), "patience, in rounds; 0 never stops early")
-    add("max_depth", 3, whole(1, 30), "questions from the root of a tree to a leaf, at most")
+    add("num_round", 100, integer(1, 100_000), "trees to grow at most")
+    add(
+        "early_stopping_rounds", 10, integer(0, 100_000), "patience, in rounds; 0 never stops early"
+    )
+    add("max_depth", 3, integer(1, 30), "questions from the root of a tree to a leaf, at most")
     add("eta", 0.1, number(0, 1, above=True), "learning rate: how much of each tree counts")
     add("subsample", 1.0, number(0, 1, above=True), "part of the rows that each tree sees")
     add("colsample_bytree", 1.0, number(0, 1, above=True), "part of the features each tree sees")
@@ -111,8 +113,8 @@ def parser() -> entry_point.Parser:
     add("gamma", 0.0, number(0), "least gain for which a leaf is split")
     add("lambda", 1.0, number(0), "L2 penalty on the values of leaves")
     add("alpha", 0.0, number(0), "L1 penalty on the values of leaves")
-    add("max_bin", 256, whole(2, 65_536), "steps into which a feature's values are sorted")
-    add("log_every", 10, whole(1, 100_000), "print the loss every so many rounds")
+    add("max_bin", 256, integer(2, 65_536), "steps into which a feature's values are sorted")
+    add("log_every", 10, integer(1, 100_000), "print the loss every so many rounds")
     add.common()
     add.yes_or_no("external_memory", "keep rows on disk: less memory, more time")
     entry_point.sagemaker_arguments(parser)
