@@ -14,7 +14,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -311,7 +311,7 @@ def make_folders(**folders: str) -> None:
             raise UsageError(f"--{name} {folder}: cannot be written to")
 
 
-def save(folder: str, files: dict[str, bytes]) -> None:
+def save(folder: str, files: Mapping[str, bytes]) -> None:
     """Write files into ``folder``, each whole or not at all: first beside, then by renaming."""
     beside = {name: Path(folder, f".{name}.{os.getpid()}") for name in files}
     try:

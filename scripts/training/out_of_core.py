@@ -1,25 +1,52 @@
 """Rows in files of this machine's disk instead of in memory: imports xgboost, so import it late.
 
     with tempfile.TemporaryDirectory() as folder:
-        selected = splits.select(args, group, stage, share=True, keep=out_of_core.Disk(folder))
-        rows = out_of_core.Batches(selected["train"], cache=f"{folder}/train")
-        matrix = xgboost.ExtMemQuantileDMatrix(rows)            # reads a chunk at a time
+        parts = out_of_core.load(args, group, stage, folder)
+        matrix = xgboost.ExtMemQuantileDMatrix(parts["train"].x)        # reads a chunk at a time
 
 For lists that are larger than memory: see ``--external_memory`` of train_xgboost.py.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xgboost
 
+import splits
 import titanic
 from entry_point import UsageError
-from splits import Selection
+from hosts.group import Group
+
+
+class StoredPart(NamedTuple):
+    """Rows on disk, as XGBoost reads them, and in memory their labels, 0 or 1, int8 (rows,)."""
+
+    x: Batches
+    y: np.ndarray
+
+
+def load(
+    args: argparse.Namespace, group: Group, stage: splits.Stage, folder: str
+) -> dict[str, StoredPart]:
+    """Read the channels as ``splits.load`` does, a host's share of them, into files of a folder.
+
+    Raises UsageError if this XGBoost cannot train on them, or if the disk is full.
+    """
+    if not hasattr(xgboost, "ExtMemQuantileDMatrix"):
+        raise UsageError(
+            f"argument --external_memory: needs XGBoost 3, and this is {xgboost.__version__}; "
+            "choose a newer image, or more hosts"
+        )
+    selected = splits.select(args, group, stage, share=True, keep=Disk(folder))
+    return {
+        name: StoredPart(Batches(selection, cache=str(Path(folder, name))), selection.y)
+        for name, selection in selected.items()
+    }
 
 
 class Disk:
@@ -64,7 +91,7 @@ class Batches(xgboost.DataIter):
     ``cache`` is where XGBoost keeps its own files: a folder, and how their names begin.
     """
 
-    def __init__(self, selection: Selection, cache: str) -> None:
+    def __init__(self, selection: splits.Selection, cache: str) -> None:
         self._selection = selection
         self.reset()
         super().__init__(cache_prefix=cache)

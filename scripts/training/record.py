@@ -1,7 +1,8 @@
-"""The record of a run: what a model was made with, in ``parameters.json`` beside it."""
+"""What a run leaves: the model, the record of what it was made with, and the learning curve."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+import entry_point
 import titanic
 
 PARAMETERS_FILE = "parameters.json"
@@ -46,14 +48,47 @@ def record(
     }
 
 
+def learning_curve(losses: Mapping[str, Sequence[float]], index: str) -> bytes:
+    """Return the log losses of each part as CSV, one row for every round or epoch from 1.
+
+    ``index`` names the first column.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame({f"{part}:logloss": values for part, values in losses.items()})
+    table.index = pd.RangeIndex(1, len(table) + 1, name=index)
+    return cast("str", table.to_csv()).encode()
+
+
+def save_run(
+    args: argparse.Namespace,
+    output: Mapping[str, bytes],
+    parameters: Mapping[str, Any],
+    model: Mapping[str, bytes],
+) -> None:
+    """Write the output, then the model with its parameters: files by name, and their contents.
+
+    Of ``args`` it takes output_data_dir and model_dir. Raises UsageError if it cannot write.
+    """
+    entry_point.save(args.output_data_dir, output)
+    record_ = {PARAMETERS_FILE: entry_point.as_json(parameters)}
+    entry_point.save(args.model_dir, {**record_, **model})
+    for name in model:
+        print(f"saved {Path(args.model_dir, name)}")
+
+
+def saved_file(model_dir: str | Path, name: str) -> Path:
+    """Return the path of a file that ``save_run`` wrote. Raises titanic.DataError if it is not."""
+    path = Path(model_dir, name)
+    if not path.is_file():
+        raise titanic.DataError(f"{path}: no such file; is this the folder a model was saved to?")
+    return path
+
+
 def recorded(model_dir: str | Path) -> dict[str, Any]:
     """Read what ``record`` made. Raises titanic.DataError if it is not there or not readable."""
-    path = Path(model_dir, PARAMETERS_FILE)
+    path = saved_file(model_dir, PARAMETERS_FILE)
     try:
         return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise titanic.DataError(
-            f"{path}: no such file; is this the folder a model was saved to?"
-        ) from error
     except ValueError as error:
         raise titanic.DataError(f"{path}: not readable as JSON ({error})") from error

@@ -67,14 +67,13 @@ import stages, titanic, train_xgboost, xgboost
 from entry_point import threads
 from splits import load
 args = train_xgboost.parser().parse_args(sys.argv[2:])
-parts = train_xgboost.matrices(load(args), args)
-given = vars(args)
-parameters = {name: given[name] for name in train_xgboost.BOOSTER_PARAMETERS}
+data = train_xgboost.matrices(load(args), args)
+parameters = {name: getattr(args, name) for name in train_xgboost.BOOSTER_PARAMETERS}
 parameters |= train_xgboost.FIXED_PARAMETERS
-parameters["nthread"] = threads(args, len(parts["train"].y))
-evals = [(part.matrix, name) for name, part in parts.items()]
+parameters["nthread"] = threads(args, data["train"].num_row())
+evals = [(matrix, name) for name, matrix in data.items()]
 wall, cpu = time.perf_counter(), time.process_time()
-xgboost.train(parameters, parts["train"].matrix, args.num_round, evals=evals, verbose_eval=False)
+xgboost.train(parameters, data["train"], args.num_round, evals=evals, verbose_eval=False)
 print(json.dumps({"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}))
 """
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 
 import titanic
 import train_xgboost
@@ -155,6 +157,32 @@ def test_early_stopping_keeps_the_best_round(run):
     assert run.parameters()["rounds"] == {"trained": 60, "kept": 60}
 
 
+def test_the_round_that_stops_it_early_is_printed_too(run):
+    """XGBoost calls its callbacks in the order of their addresses, and only until one stops it."""
+    words = ("--log_every", 1, "--eta", 0.3, "--max_depth", 8, "--early_stopping_rounds", 2)
+    for _ in range(10):
+        assert run(*words) == 0
+        printed = re.findall(r"(?m)^\[(\d+)\]\ttrain-logloss", run.said)
+        assert [int(number) for number in printed] == run.history().index.tolist()
+
+
+def test_predictions_come_from_the_sums_of_the_training(run, monkeypatch):
+    """Before early stopping has cut the model, after which all trees would be gone through."""
+    rounds = []
+    predict = xgboost.Booster.predict
+
+    def noted(booster, *words, **settings):
+        rounds.append(booster.num_boosted_rounds())
+        return predict(booster, *words, **settings)
+
+    monkeypatch.setattr(xgboost.Booster, "predict", noted)
+    for _ in range(10):
+        assert run("--early_stopping_rounds", 2, "--eta", 0.3, "--max_depth", 8) == 0
+        trained = run.parameters()["rounds"]["trained"]
+        assert rounds == [trained] * 2
+        rounds.clear()
+
+
 def test_without_validation_all_rows_are_learnt_and_it_can_overfit(run):
     assert run("--validation_fraction", 0, "--num_round", 300, "--max_depth", 10, "--eta", 0.5) == 0
     told = run.parameters()
@@ -180,8 +208,6 @@ def test_threads_are_as_many_as_pay():
 
 
 def test_model_fn_gives_back_the_model(run):
-    import xgboost
-
     run("--num_round", 10)
     test = titanic.read(TEST)
     booster = model_fn(run.model)
@@ -197,8 +223,6 @@ def test_model_fn_gives_back_the_model(run):
 
 
 def test_model_fn_refuses_what_is_not_its_model(run, tmp_path):
-    import xgboost
-
     with pytest.raises(titanic.DataError, match="no such file; is this the folder a model"):
         model_fn(tmp_path)
     path = tmp_path / "xgboost-model.ubj"

@@ -22,7 +22,6 @@ import pandas as pd
 import psutil
 import pytest
 
-import train_xgboost
 from entry_point import UsageError
 from hosts import rendezvous, xgboost_group
 from hosts.group import Group
@@ -137,16 +136,16 @@ class Gathered(Group):
 
 def test_hosts_start_from_the_share_of_survivors_among_all_rows():
     y = np.array([1, 0, 0], dtype=np.int8)
-    assert train_xgboost.survived(y, Gathered([1, 3])) == pytest.approx(1 / 3)
-    assert train_xgboost.survived(y, Gathered([1, 3], [4, 4], [0, 1])) == pytest.approx(5 / 8)
-    assert train_xgboost.survived(y, Gathered([1, 3], [297, 297])) == pytest.approx(298 / 300)
-    assert 0 < train_xgboost.survived(y[1:], Gathered([0, 2], [0, 2])) < 1e-5  # XGBoost refuses 0
+    assert xgboost_group.base_score(y, Gathered([1, 3])) == pytest.approx(1 / 3)
+    assert xgboost_group.base_score(y, Gathered([1, 3], [4, 4], [0, 1])) == pytest.approx(5 / 8)
+    assert xgboost_group.base_score(y, Gathered([1, 3], [297, 297])) == pytest.approx(298 / 300)
+    assert 0 < xgboost_group.base_score(y[1:], Gathered([0, 2], [0, 2])) < 1e-5  # XGBoost refuses 0
 
 
 def test_a_host_without_a_row_is_refused():
     y = np.array([1, 0], dtype=np.int8)
     with pytest.raises(DataError) as refused:
-        train_xgboost.survived(y, Gathered([1, 2], [0, 0], [1, 1]))
+        xgboost_group.base_score(y, Gathered([1, 2], [0, 0], [1, 1]))
     assert str(refused.value) == (
         "3 rows to train on are too few for 3 hosts: algo-2 has none; take fewer hosts"
     )

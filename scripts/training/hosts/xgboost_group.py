@@ -95,6 +95,27 @@ def _sum(values: np.ndarray) -> np.ndarray:
     return cast("np.ndarray", collective.allreduce(values, collective.Op.SUM))
 
 
+def base_score(y: np.ndarray, group: Group) -> float:
+    """Return what XGBoost starts from: the share of survivors among the rows of all hosts.
+
+    XGBoost itself takes it where it gets nothing else (since 2.0; before, 0.5). But several hosts
+    estimate it one by one and take the mean, which differs in the last digit.
+
+    Raises titanic.DataError where a host has no row: it would grow a model of its own.
+    """
+    import numpy as np
+
+    counts = np.array(group.all_gather(np.array([np.count_nonzero(y), len(y)])))
+    for name, rows in zip(group.names, counts[:, 1]):
+        if not rows:
+            raise titanic.DataError(
+                f"{counts[:, 1].sum()} rows to train on are too few for {group.size} hosts: "
+                f"{name} has none; take fewer hosts"
+            )
+    survivors, rows = counts.sum(axis=0)
+    return float(np.clip(survivors / rows, 1e-6, 1 - 1e-6))
+
+
 @contextmanager
 def joined(names: Sequence[str], here: str) -> Iterator[Group]:
     """Be one of these hosts while in the context; all of them must enter it, and leave it.
