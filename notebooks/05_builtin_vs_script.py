@@ -582,7 +582,7 @@ assert outside.min() > 0.5
 # That is one `print` in a script of one's own.
 
 # %%
-from_log = stages.found(jobs.log(session, script_job["TrainingJobName"]))
+from_log = stages.of_log(jobs.log(session, script_job["TrainingJobName"]))
 from_log
 
 # %% [markdown]
@@ -801,7 +801,7 @@ builtin_memory = float(done.stdout)
 # Side by side, in seconds and GB:
 
 # %%
-crowd_log = stages.found(jobs.log(session, crowd_names[1]))
+crowd_log = stages.of_log(jobs.log(session, crowd_names[1]))
 crowd_table = pd.DataFrame(
     {
         "built-in": {

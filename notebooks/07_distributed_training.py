@@ -193,7 +193,7 @@ def contents(names):
     """A row for each host of each job: what it got."""
     rows = []
     for title, name in names.items():
-        for host in show_channels.found(jobs.log(session, name)):
+        for host in show_channels.of_log(jobs.log(session, name)):
             rows.append({"kind": title, **host, "files": " ".join(host["files"])})
     return pd.DataFrame(rows).set_index(["kind", "host"]).drop(columns="channel")
 
@@ -456,7 +456,7 @@ assert after[0] == after[1]
 # the sums of the first and second derivatives of the loss over the passengers
 # in it. Histograms of two hosts can be added, and the sum is that of all. So
 # nothing needs to be averaged. `train_xgboost.py` forms the group with
-# XGBoost's own means (`collective.py`).
+# XGBoost's own means (`hosts/xgboost_group.py`).
 
 # %%
 trees = common | {"entry_point": "train_xgboost.py", "framework_version": "3.0-5"}

@@ -29,7 +29,7 @@ def add_arguments(add: Hyperparameters, models: Mapping[str, Mapping[str, Settin
         text = ". ".join(
             f"{model}: {one.text}, default {one.default}" for model, one in owners.items()
         )
-        # No default here: a name that was left out can be told from one that must be refused.
+        # No default here: so a name that was left out differs from one that must be refused.
         add(name, None, next(iter(owners.values())).read, text)
 
 

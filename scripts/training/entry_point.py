@@ -1,9 +1,9 @@
-"""What the entry points share: reading arguments, ending with one sentence, saving whole files.
+"""What the entry points share: reading arguments, ending with one sentence, saving files.
 
-The data that they share are in ``splits.py``, the record that they leave is in ``record.py``.
+How they read their data is in ``splits.py``, what they leave in ``record.py``.
 
-SageMaker starts an entry point with its hyperparameters as ``--name value``, and gives folders and
-machine in SM_* variables. The same script runs by hand, where those variables are not set.
+SageMaker starts an entry point with its hyperparameters as ``--name value``, and sets SM_*
+variables for folders and machine. The same script runs locally, where they are not set.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from typing import Any, NoReturn
 
 from titanic import DataError
 
-ROOT = (
-    Path(__file__).resolve().parent.parent.parent
-)  # local defaults hold whatever folder one stands in
+ROOT = Path(__file__).resolve().parents[2]  # so local defaults hold in any working folder
 
 # Threads wait for each other many times in every pass: on few rows they cost more than they bring,
 # on a busy machine far more. And one thread adds up in one order, so gives one result.
 ROWS_PER_THREAD = 50_000
 
 
-# What an image may lack that was made for another framework.
+# An image that was made for another framework may lack one of these.
 FRAMEWORKS = ("pandas", "sklearn", "torch", "xgboost")
 
 
@@ -41,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     """An argparse parser for a job: strict, and an error is one sentence.
 
     A name that is not known is refused, because a misspelt hyperparameter that is ignored costs a
-    whole job. ``--num-round`` and ``--num_round`` are one name.
+    job. ``--num-round`` and ``--num_round`` are one name.
     """
 
     def __init__(self, description: str | None = None, prog: str | None = None) -> None:
@@ -55,32 +53,33 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Read arguments; raises UsageError for a name or a value that is not right."""
-        given = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
-        known, unknown = self.parse_known_args(given, namespace)
+        """Read arguments; raises UsageError for a name or a value that is not valid."""
+        arguments = sys.argv[1:] if args is None else args
+        known, unknown = self.parse_known_args([_underscored(one) for one in arguments], namespace)
         if unknown:
             self.error(self._unknown(unknown))
         return known
 
     def error(self, message: str) -> NoReturn:
+        """Raise UsageError, where argparse would print the usage and end the process."""
         raise UsageError(message)
 
-    def _unknown(self, words: list[str]) -> str:
-        word = next((word for word in words if word.startswith("-")), words[0]).split("=")[0]
-        close = difflib.get_close_matches(word, list(self._option_string_actions), n=1)
+    def _unknown(self, arguments: list[str]) -> str:
+        name = next((one for one in arguments if one.startswith("-")), arguments[0]).split("=")[0]
+        close = difflib.get_close_matches(name, list(self._option_string_actions), n=1)
         hint = f"did you mean {close[0]}?" if close else "--help lists what there is"
-        return f"no argument {word}; {hint}"
+        return f"no argument {name}; {hint}"
 
 
-def _underscored(word: str) -> str:
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word[2:].partition("=")
+def _underscored(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
     return "--" + name.replace("-", "_") + equals + value
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers from ``low`` to ``high``."""
+    """Return a reader of integers from ``low`` to ``high``."""
 
     def read(text: str) -> int:
         try:
@@ -97,7 +96,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def number(low: float, high: float = math.inf, above: bool = False) -> Callable[[str], float]:
-    """A reader of finite numbers from ``low`` (with ``above``: above it) to ``high``."""
+    """Return a reader of finite numbers from ``low`` (with ``above``: above it) to ``high``."""
 
     def read(text: str) -> float:
         try:
@@ -134,8 +133,8 @@ class Hyperparameters:
     def __call__(
         self, name: str, default: Any, read: Callable[[str], Any], text: str, metavar: str = "N"
     ) -> None:
-        """Add one; ``name`` is how SageMaker and the command line give it."""
-        # SageMaker gives a name of one letter with one hyphen: {"C": 1} arrives as -C 1
+        """Add one; ``name`` is that of the estimator's dictionary and of the command line."""
+        # SageMaker writes a name of one letter with one hyphen: {"C": 1} arrives as -C 1
         names = [f"-{name}", f"--{name}"] if len(name) == 1 else [f"--{name}"]
         self._group.add_argument(
             *names,
@@ -151,7 +150,7 @@ class Hyperparameters:
             f"--{name}",
             type=boolean,
             nargs="?",
-            const=True,  # by hand, the name alone will do
+            const=True,  # in a terminal, the name alone will do
             default=False,
             metavar="true|false",
             help=f"{text} (default false)",
@@ -164,19 +163,19 @@ class Hyperparameters:
         self.yes_or_no("dry_run", "check arguments and data, train a little, write nothing")
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """A reader of one word out of these, in small or capital letters: Python's True is true."""
+def one_of(*values: str) -> Callable[[str], str]:
+    """Return a reader of one of these, in small or capital letters: Python's True is true."""
 
     def read(text: str) -> str:
-        if text.lower() not in words:
-            raise argparse.ArgumentTypeError(f"expected {' or '.join(words)}, found {text!r}")
+        if text.lower() not in values:
+            raise argparse.ArgumentTypeError(f"expected {' or '.join(values)}, found {text!r}")
         return text.lower()
 
     return read
 
 
 def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
-    """Add the arguments that SageMaker gives through SM_* variables, with defaults for by hand."""
+    """Add the arguments that SageMaker sets through SM_* variables; they have local defaults."""
     env = os.environ.get
     group = parser.add_argument_group("SageMaker gives these", "defaults come from the environment")
     group.add_argument(
@@ -217,7 +216,7 @@ def sagemaker_arguments(parser: Parser) -> argparse._ArgumentGroup:
 
 
 def cpus() -> str:
-    """How many CPUs this process may use, as text for an argument's default."""
+    """Return how many CPUs this process may use, as text for an argument's default."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         available = len(os.sched_getaffinity(0))
     else:
@@ -226,19 +225,20 @@ def cpus() -> str:
 
 
 def threads(args: argparse.Namespace, rows: int) -> int:
-    """How many threads pay for so many rows, ``args.nthread`` at most."""
-    return max(1, min(args.nthread, rows // ROWS_PER_THREAD))
+    """Return how many threads pay for so many rows, ``args.nthread`` at most."""
+    most: int = args.nthread
+    return max(1, min(most, rows // ROWS_PER_THREAD))
 
 
 def hosts() -> tuple[list[str], int]:
-    """The names of the job's hosts in order, and the place (rank) of this one among them."""
+    """Return the names of the job's hosts in order, and the rank (index) of this one."""
     names = sorted(json.loads(os.environ.get("SM_HOSTS") or '["localhost"]'))
     here = os.environ.get("SM_CURRENT_HOST") or names[0]
     return names, names.index(here)
 
 
 def warn_of_hosts() -> None:
-    """Say that several hosts are no distributed training, where there are several."""
+    """Warn that several hosts are no distributed training, where there are several."""
     names, _ = hosts()
     if len(names) > 1:
         print(
@@ -251,8 +251,8 @@ def warn_of_hosts() -> None:
 def spare(package: str) -> None:
     """Make this process do without a package, as if it were not installed; not in a notebook.
 
-    What a library loads only to offer more costs every job its time and memory: scikit-learn adds
-    0.8 s and 58 MB to ``import xgboost`` (measured with 3.0.5 and 1.4.2).
+    Where a library loads another only to offer more, every job pays in time and memory:
+    scikit-learn adds 0.8 s and 58 MB to ``import xgboost`` (measured with 3.0.5 and 1.4.2).
     """
     if "IPython" not in sys.modules:  # `%run` shares its process with the learner's own code
         sys.modules.setdefault(package, None)  # type: ignore[arg-type]
@@ -282,15 +282,15 @@ def run(
 
 def _failed(sentence: str) -> int:
     print(sentence, file=sys.stderr, flush=True)
-    _tell_sagemaker(sentence)
+    _report_to_sagemaker(sentence)
     return 1
 
 
-def _tell_sagemaker(sentence: str) -> None:
-    """Leave the sentence where a job's FailureReason is read from, when this is a job.
+def _report_to_sagemaker(sentence: str) -> None:
+    """Write the sentence where a job's FailureReason is read from, when this is a job.
 
-    SageMaker's toolkit keeps such a file. Its own would name the command and the exit code, and
-    not the cause.
+    SageMaker's toolkit leaves such a file as it is. Its own would name the command and the exit
+    code, and not the cause.
     """
     folder = os.environ.get("SM_OUTPUT_DIR")
     if folder and Path(folder).is_dir():
@@ -312,21 +312,21 @@ def make_folders(**folders: str) -> None:
 
 
 def save(folder: str, files: Mapping[str, bytes]) -> None:
-    """Write files into ``folder``, each whole or not at all: first beside, then by renaming."""
-    beside = {name: Path(folder, f".{name}.{os.getpid()}") for name in files}
+    """Write files into ``folder``, each complete or not at all: under other names, then renamed."""
+    unfinished = {name: Path(folder, f".{name}.{os.getpid()}") for name in files}
     try:
         for name, content in files.items():
-            beside[name].write_bytes(content)
+            unfinished[name].write_bytes(content)
         for name in files:
-            beside[name].replace(Path(folder, name))
+            unfinished[name].replace(Path(folder, name))
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written to ({error.strerror})") from error
     finally:
-        for path in beside.values():
+        for path in unfinished.values():
             if path.exists():
                 path.unlink()
 
 
 def as_json(value: Any) -> bytes:
-    """Readable JSON, the same bytes for the same value."""
+    """Return readable JSON, the same bytes for the same value."""
     return (json.dumps(value, indent=2, sort_keys=False) + "\n").encode()

@@ -1,12 +1,12 @@
-"""What a network needs of memory while it learns, and on how many hosts it would fit.
+"""How much memory a network needs while it learns, and on how many hosts it would fit.
 
     sizes = memory_estimate.layers(inputs=12, width=64, depth=2)
     need = memory_estimate.training(sizes, rows=64)         # bytes, by what they are for
     need.total, memory_estimate.hosts(need.total, 16e9)
 
 In float32 with AdamW: each weight has a gradient and two moments (running means of the gradient and
-of its square; Kingma and Ba 2015): 16 bytes together, before the first row has come in. To that
-come the activations, what forward keeps for backward, which grow with the rows of a batch.
+of its square; Kingma and Ba 2015): 16 bytes together, before the first row is read. To them the
+activations are added, what forward keeps for backward; they grow with the rows of a batch.
 
 Command line:  python scripts/training/memory_estimate.py 4096 12      (width, and hidden layers)
 """
@@ -31,7 +31,7 @@ class Memory(NamedTuple):
 
     @property
     def held(self) -> int:
-        """What stays between two steps: all but the activations."""
+        """Return what stays between two steps: all but the activations."""
         return self.weights + self.gradients + self.moments
 
     @property
@@ -40,28 +40,28 @@ class Memory(NamedTuple):
 
 
 def layers(inputs: int, width: int, depth: int) -> list[tuple[int, int]]:
-    """Inputs and outputs of each layer of ``network.Network``: ``depth`` hidden ones and a last."""
+    """Return inputs and outputs of each layer of ``network.Network``: hidden ones and a last."""
     return list(zip([inputs] + [width] * depth, [width] * depth + [1]))
 
 
 def parameters(sizes: list[tuple[int, int]]) -> int:
-    """How many weights these layers have, biases with them."""
+    """Return how many weights these layers have, biases with them."""
     return sum(inputs * outputs + outputs for inputs, outputs in sizes)
 
 
 def training(sizes: list[tuple[int, int]], rows: int, moments: int = 2) -> Memory:
-    """What training these layers on ``rows`` rows at once needs, in float32 without dropout.
+    """Return what training these layers on ``rows`` rows at once needs, in float32 without dropout.
 
     Of each layer backward needs the input; that of the next layer is also what the ReLU between
-    them keeps. ``moments`` is what the optimizer keeps for each weight: 2 for Adam, 0 for SGD.
+    them keeps. ``moments`` is how many the optimizer has for each weight: 2 for Adam, 0 for SGD.
     """
     count = parameters(sizes) * BYTES
-    kept = sum(inputs for inputs, _ in sizes)
-    return Memory(count, count, moments * count, rows * kept * BYTES)
+    activations = sum(inputs for inputs, _ in sizes)
+    return Memory(count, count, moments * count, rows * activations * BYTES)
 
 
 def hosts(need: float, memory: float) -> int:
-    """On how many hosts with so much ``memory`` a ``need`` fits that can be split evenly."""
+    """Return on how many hosts with so much ``memory`` a ``need`` fits that can be split evenly."""
     return max(1, math.ceil(need / memory))
 
 

@@ -57,7 +57,8 @@ def learning_curve(losses: Mapping[str, Sequence[float]], index: str) -> bytes:
 
     table = pd.DataFrame({f"{part}:logloss": values for part, values in losses.items()})
     table.index = pd.RangeIndex(1, len(table) + 1, name=index)
-    return cast("str", table.to_csv()).encode()
+    text: str = table.to_csv()
+    return text.encode()
 
 
 def save_run(

@@ -1,6 +1,6 @@
-"""Say what this host got of each channel: an entry point that trains nothing.
+"""Print what this host got of each channel: an entry point that trains nothing.
 
-By hand, with a channel's folder in the variable that SageMaker would set:
+In a terminal, with a channel's folder in the variable that SageMaker would set:
 
     SM_CHANNEL_TRAIN=data python scripts/training/show_channels.py
 
@@ -8,7 +8,7 @@ As a job on several hosts, each prints one line for each channel into the log:
 
     channel {"host": "algo-2", "channel": "train", "files": ["b.csv"], "rows": 356, "bytes": 27130}
 
-and ``found`` reads these lines back. It needs nothing but Python, so any image will do.
+and ``of_log`` reads these lines back. It needs nothing but Python, so any image will do.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ MARK = "channel "
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """The files of a channel's folder: their names, the rows of the CSV files below their headers,
-    and the bytes of all. Raises OSError for a folder that is not there."""
+    """Return the names of a channel's files, the rows of its CSV files, and the bytes of all files.
+
+    Raises OSError for a folder that is not there.
+    """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -39,15 +41,15 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def rows(path: Path) -> int:
-    """Records of a CSV file below its header; a quoted field may go over several lines."""
+    """Return the rows of a CSV file below its header; a quoted field may go over several lines."""
     with path.open(encoding="utf-8", newline="") as file:
         return max(0, sum(1 for fields in csv.reader(file) if fields) - 1)
 
 
-def found(log: Iterable[str]) -> list[dict[str, Any]]:
-    """What the hosts of a job printed, by host and channel; empty if no line is of this script."""
-    told = [json.loads(line[len(MARK) :]) for line in log if line.startswith(MARK + "{")]
-    return sorted(told, key=lambda one: (one["host"], one["channel"]))
+def of_log(log: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what the hosts of a job printed, by host and channel; empty if that is nothing."""
+    printed = [json.loads(line[len(MARK) :]) for line in log if line.startswith(MARK + "{")]
+    return sorted(printed, key=lambda one: (one["host"], one["channel"]))
 
 
 def main() -> int:
@@ -58,8 +60,8 @@ def main() -> int:
         return 1
     host = os.environ.get("SM_CURRENT_HOST", "localhost")
     for name, folder in sorted(channels.items()):
-        place = {"host": host, "channel": name[len(PREFIX) :].lower()}
-        print(MARK + json.dumps({**place, **contents(Path(folder))}), flush=True)
+        channel = {"host": host, "channel": name[len(PREFIX) :].lower()}
+        print(MARK + json.dumps({**channel, **contents(Path(folder))}), flush=True)
     return 0
 
 

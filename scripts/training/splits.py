@@ -28,6 +28,11 @@ if TYPE_CHECKING:  # numpy is imported where it is used: entry points answer --h
 ALONE = Group()
 
 
+def untimed(name: str) -> AbstractContextManager[None]:
+    """Return a context that does nothing, where nobody wants to know what a stage needs."""
+    return nullcontext()
+
+
 class Part(NamedTuple):
     """Rows in memory: features, float32 (rows, features), and labels, 0 or 1, int8 (rows,)."""
 
@@ -58,7 +63,7 @@ class Selection(NamedTuple):
 def load(
     args: argparse.Namespace,
     group: Group = ALONE,
-    stage: Stage = nullcontext,
+    stage: Stage = untimed,
     *,
     share: bool = False,
     dtype: str = "float32",
@@ -85,7 +90,7 @@ def load(
 def select(
     args: argparse.Namespace,
     group: Group = ALONE,
-    stage: Stage = nullcontext,
+    stage: Stage = untimed,
     *,
     share: bool = False,
     dtype: str = "float32",

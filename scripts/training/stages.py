@@ -5,10 +5,10 @@
         ...
     print(stages)       # stages: read 0.05 s, train 0.31 s; peak memory 0.213 GB; CPU 0.52 s
 
-    found(log)          # {"read": 0.05, "train": 0.31, "peak_memory_gb": 0.213, "cpu_s": 0.52}
+    of_log(log)         # {"read": 0.05, "train": 0.31, "peak_memory_gb": 0.213, "cpu_s": 0.52}
 
-Times of stages are the wall's, for they are what is billed. CPU seconds are those of the whole
-process, all threads added up: what it would have needed of a core of its own.
+Times of stages are those of the wall clock, which are billed. CPU seconds are those of all threads
+of the process, added up: what it would have needed of a core of its own.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Stages:
             self.seconds[name] += time.perf_counter() - start
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in self.seconds.items())
+        times = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in self.seconds.items())
         memory, cpu = peak_memory() / 2**30, time.process_time()
-        return f"stages: {told}; peak memory {memory:.3f} GB; CPU {cpu:.3f} s"
+        return f"stages: {times}; peak memory {memory:.3f} GB; CPU {cpu:.3f} s"
 
 
 def peak_memory() -> int:
-    """The most memory that this process has held at once so far, in bytes (resident set).
+    """Return the most memory that this process has held at once so far, in bytes (resident set).
 
-    Linux tells it of this very program; what ``getrusage`` tells there may be that of the program
+    Linux has a figure for this very program; that of ``getrusage`` may be, there, of the program
     which started it, if that was larger.
     """
     if STATUS.exists():
@@ -60,18 +60,20 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def found(log: Iterable[str]) -> dict[str, float]:
-    """The seconds, ``peak_memory_gb`` and ``cpu_s`` that a run printed into its log; of several
-    such lines the last one's. Raises ValueError when there is none."""
+def of_log(log: Iterable[str]) -> dict[str, float]:
+    """Return the seconds, ``peak_memory_gb`` and ``cpu_s`` that a run printed into its log.
+
+    Of several such lines it reads the last. Raises ValueError when there is none.
+    """
     return of_hosts(log)[-1]
 
 
 def of_hosts(log: Iterable[str]) -> list[dict[str, float]]:
-    """The same of each host of a job, in the order of the log, one dict each."""
+    """Return the same of each host of a job, in the order of the log, one dict each."""
     lines = [line[len("stages: ") :] for line in log if line.startswith("stages: ")]
     if not lines:
         raise ValueError(
-            "No line of this log says what the stages needed: the script has not printed it, or "
+            "No line of this log begins with 'stages: ': the script has not printed it, or "
             "ended before it could."
         )
     return [_read(line) for line in lines]

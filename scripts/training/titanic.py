@@ -11,9 +11,9 @@ data, and nothing depends on another row.
         ...
 
 The columns are those of the well-known public file, so that file works as it is. Their order does
-not matter, and columns that are not ours are left aside. Anything else that is not as it should
-be raises ``DataError``: one sentence with file, row, column, and what was expected. Rows are
-counted from 1, the header not included.
+not matter, and other columns are ignored. Anything else that differs from the schema raises
+``DataError``: one sentence with file, row, column, and what was expected. Rows are counted from 1,
+the header not included.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ CATEGORIES = {"Sex": ("female", "male"), "Embarked": ("C", "Q", "S")}
 
 
 class _Numbers(NamedTuple):
-    """What a column of numbers may hold."""
+    """The rule for a column of numbers."""
 
     low: float
     high: float
-    whole: bool
+    integer: bool
     optional: bool
     expected: str
 
 
-_LARGEST = float(2**53)  # beyond it a float64 cannot tell whole numbers apart
+_LARGEST = float(2**53)  # a float64 cannot hold every integer beyond it
 _NUMBERS = {
     "PassengerId": _Numbers(0, _LARGEST, True, False, "a whole number"),
     "Survived": _Numbers(0, 1, True, False, "0 (died) or 1 (survived)"),
@@ -95,7 +95,7 @@ _END = object()
 
 
 class DataError(ValueError):
-    """The data are not as they should be; the message is one sentence for who has them."""
+    """The data differ from the schema; the message is one sentence for the person who has them."""
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -104,14 +104,14 @@ class DataError(ValueError):
 def read(source: str | Path | BinaryIO, columns: tuple[str, ...] = COLUMNS) -> pd.DataFrame:
     """Read and check passengers from a file, a folder (a channel), or an open file.
 
-    A folder is read whole: every ``.csv`` and ``.parquet`` file in it and below, in the order of
-    their names. An open file may be what ``boto3`` returns as ``Body``.
+    Of a folder it reads every ``.csv`` and ``.parquet`` file in it and below, in the order of their
+    names. An open file may be what ``boto3`` returns as ``Body``.
 
-    Returns one row per passenger with just ``columns``, in that order: numbers as int64 (whole) or
-    float64, Sex and Embarked as categories, the rest text. A list without labels is read with
+    Returns one row per passenger with just ``columns``, in that order: numbers as int64 or float64,
+    Sex and Embarked as categories, the rest text. A list without labels is read with
     ``columns=titanic.SOURCES``.
 
-    Raises DataError where something is missing, unreadable, or not as the schema says.
+    Raises DataError where something is missing, unreadable, or differs from the schema.
     """
     import pandas as pd
 
@@ -122,9 +122,9 @@ def read(source: str | Path | BinaryIO, columns: tuple[str, ...] = COLUMNS) -> p
 def chunks(
     source: str | Path | BinaryIO, columns: tuple[str, ...] = COLUMNS
 ) -> Iterator[pd.DataFrame]:
-    """What ``read`` reads, some ten thousand rows at a time, so that memory need not hold all.
+    """Yield what ``read`` returns, some ten thousand rows at a time, so that memory holds few.
 
-    A fault raises DataError when the reading has come to it: rows before it have been given.
+    A fault raises DataError when the reading has come to it, after the rows before it.
     """
     if hasattr(source, "read"):
         content = source.read()
@@ -162,7 +162,7 @@ def _file_chunks(path: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]
 
 
 def data_files(source: str | Path) -> list[Path]:
-    """The data files that ``read`` takes from this file or folder, in the order it takes them.
+    """Return the data files that ``read`` reads of this file or folder, in its order.
 
     Whatever does not end in .csv or .parquet (SageMaker's ``<channel>-manifest``, a README) is no
     data, nor are names that start with a dot or an underscore. Raises DataError if there is none.
@@ -177,15 +177,15 @@ def data_files(source: str | Path) -> list[Path]:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     below = sorted(path.rglob("*"), key=lambda file: file.relative_to(path).parts)
-    files = [file for file in below if file.is_file() and not _set_aside(file.relative_to(path))]
+    files = [file for file in below if file.is_file() and not _is_ignored(file.relative_to(path))]
     data = [file for file in files if file.suffix.lower() in (".csv", ".parquet")]
     if not data:
-        found = ", ".join(file.name for file in files[:3]) or "nothing"
-        raise DataError(f"{path}: expected at least one .csv or .parquet file, found {found}")
+        names = ", ".join(file.name for file in files[:3]) or "nothing"
+        raise DataError(f"{path}: expected at least one .csv or .parquet file, found {names}")
     return data
 
 
-def _set_aside(relative: Path) -> bool:
+def _is_ignored(relative: Path) -> bool:
     return any(part.startswith((".", "_")) for part in relative.parts)
 
 
@@ -199,16 +199,16 @@ def _not_empty(frames: Iterator[pd.DataFrame], where: str) -> Iterator[pd.DataFr
 
 
 def no_rows(where: str) -> DataError:
-    """What is raised for a file, or a channel of files, without a passenger."""
+    """Return the error for a file, or a channel of files, without a passenger."""
     return DataError(f"{where}: there is a header but no row below it")
 
 
 def _chunks_of(
     opened: Callable[[], BinaryIO], where: str, columns: tuple[str, ...], suffix: str = ""
 ) -> Iterator[pd.DataFrame]:
-    """The chunks of one file, which can be opened more than once."""
-    with opened() as stream:
-        start = stream.read(4)
+    """Return the chunks of one file, which can be opened more than once."""
+    with opened() as file:
+        start = file.read(4)
     if not start:
         raise DataError(f"{where}: the file is empty")
     parquet = suffix == ".parquet" or start == b"PAR1"
@@ -227,9 +227,9 @@ def _parquet_chunks(
             "install it (in a job: a line in requirements.txt), or use CSV"
         ) from error
     before = 0
-    with opened() as stream:
+    with opened() as file:
         try:
-            parquet = pq.ParquetFile(stream)
+            parquet = pq.ParquetFile(file)
             _check_names(parquet.schema_arrow.names, where, columns)
             for batch in parquet.iter_batches(_PARQUET_ROWS, columns=list(columns)):
                 frame = batch.to_pandas()
@@ -244,28 +244,28 @@ def _parquet_chunks(
 def _csv_chunks(
     opened: Callable[[], BinaryIO], where: str, columns: tuple[str, ...]
 ) -> Iterator[pd.DataFrame]:
-    """Fast with Arrow. Where Arrow refuses the file, or a value is wrong, go on line by line.
+    """Yield checked frames by Arrow, which is fast; where it finds a fault, go on line by line.
 
-    The plain reader is several times slower, and can say which row on which line is wrong. It is
-    also the one in use where pyarrow is missing; both give equal rows.
+    The plain reader is several times slower, and knows which row on which line is wrong. It is also
+    the one in use where pyarrow is missing; both read equal rows.
     """
-    with opened() as stream:
-        _check_names(_header(stream, where), where, columns)
-    given = 0
+    with opened() as file:
+        _check_names(_header(file, where), where, columns)
+    rows = 0
     for frame in _ahead(_arrow_csv(opened, columns)):
         if frame is None or _first_fault(frame, columns) is not None:
             break
-        given += len(frame)
+        rows += len(frame)
         yield _typed(frame, columns)
     else:
         return
-    with opened() as stream:
-        yield from _plain_csv(stream, where, columns, given)
+    with opened() as file:
+        yield from _plain_csv(file, where, columns, rows)
 
 
-def _header(stream: BinaryIO, where: str) -> list[str]:
-    """The names in the first line of a CSV file."""
-    line = stream.readline(1_000_000)
+def _header(file: BinaryIO, where: str) -> list[str]:
+    """Return the names in the first line of a CSV file."""
+    line = file.readline(1_000_000)
     try:
         if b"\0" in line:
             raise UnicodeError("a zero byte")
@@ -279,7 +279,7 @@ def _header(stream: BinaryIO, where: str) -> list[str]:
 def _arrow_csv(
     opened: Callable[[], BinaryIO], columns: tuple[str, ...]
 ) -> Iterator[pd.DataFrame | None]:
-    """Frames by Arrow; None, and no more, where there is no pyarrow or it finds a fault."""
+    """Yield frames by Arrow; None, and no more, where there is no pyarrow or it finds a fault."""
     try:
         import pyarrow as pa
         import pyarrow.csv as pc
@@ -292,10 +292,10 @@ def _arrow_csv(
         null_values=[""],
         strings_can_be_null=True,
     )
-    with opened() as stream:
+    with opened() as file:
         try:
             with pc.open_csv(
-                stream,
+                file,
                 read_options=pc.ReadOptions(block_size=_BLOCK_BYTES),
                 parse_options=pc.ParseOptions(newlines_in_values=True),
                 convert_options=convert,
@@ -310,11 +310,11 @@ def _arrow_csv(
 
 
 def _ahead(frames: Iterator[pd.DataFrame | None]) -> Iterator[pd.DataFrame | None]:
-    """The same frames, the next of which is already being read while one is worked on."""
+    """Yield the same frames, the next of which is already being read while one is worked on."""
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, frames, _END)
-        while (frame := coming.result()) is not _END:
-            coming = reader.submit(next, frames, _END)
+        pending = reader.submit(next, frames, _END)
+        while (frame := pending.result()) is not _END:
+            pending = reader.submit(next, frames, _END)
             yield frame
 
 
@@ -324,24 +324,24 @@ def _arrow_type(column: str) -> pa.DataType:
     if column in CATEGORIES:
         return pa.dictionary(pa.int32(), pa.string())
     if column in _NUMBERS:
-        return pa.int64() if _NUMBERS[column].whole else pa.float64()
+        return pa.int64() if _NUMBERS[column].integer else pa.float64()
     return pa.string()
 
 
 def _plain_csv(
-    stream: BinaryIO, where: str, columns: tuple[str, ...], rows_before: int
+    file: BinaryIO, where: str, columns: tuple[str, ...], rows_before: int
 ) -> Iterator[pd.DataFrame]:
-    """Frames by Python's reader, without the first ``rows_before`` rows, which are known."""
+    """Yield frames by Python's reader, without the first ``rows_before`` rows, which are known."""
     import pandas as pd
 
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
         reader = csv.reader(text)
         header = next(reader)
-        places = [header.index(name) for name in columns]
+        indices = [header.index(name) for name in columns]
         deque(islice((fields for fields in reader if fields), rows_before), maxlen=0)
         while True:
-            rows, lines = _chunk(reader, len(header), places, where, rows_before)
+            rows, lines = _chunk(reader, len(header), indices, where, rows_before)
             frame = pd.DataFrame(
                 {name: _values(name, [row[i] for row in rows]) for i, name in enumerate(columns)}
             )
@@ -364,9 +364,9 @@ def _plain_csv(
 
 
 def _chunk(
-    reader: Any, width: int, places: list[int], where: str, rows_before: int
+    reader: Any, width: int, indices: list[int], where: str, rows_before: int
 ) -> tuple[list[list[str]], list[int]]:
-    """The next rows of a CSV reader, only the fields at ``places``, and the line each ends on."""
+    """Return the fields at ``indices`` of a CSV reader's next rows, and the line each ends on."""
     rows: list[list[str]] = []
     lines: list[int] = []
     for fields in islice((fields for fields in reader if fields), _CHUNK_ROWS):
@@ -375,13 +375,13 @@ def _chunk(
                 f"{where}, row {rows_before + len(rows) + 1} (line {reader.line_num}): "
                 f"expected {width} fields as in the header, found {len(fields)}"
             )
-        rows.append([fields[place] for place in places])
+        rows.append([fields[index] for index in indices])
         lines.append(reader.line_num)
     return rows, lines
 
 
 def _values(name: str, texts: list[str]) -> np.ndarray:
-    """A column's values from its texts: what is no number stays text there; "" is nothing."""
+    """Return a column's values from its texts: what is no number stays text; "" is nothing."""
     import numpy as np
 
     if name in _NUMBERS:
@@ -396,7 +396,7 @@ def _number(text: str) -> float | str:
     try:
         return float(text) if text else math.nan  # the nearest number, as Arrow reads it
     except ValueError:
-        return text  # the check says which it is
+        return text  # the check names it
 
 
 def _first_line(error: Exception) -> str:
@@ -410,15 +410,16 @@ class _Fault(NamedTuple):
     row: int  # from 1
     column: str
     expected: str
-    found: Any
+    value: Any
 
-    def sentence(self, place: str) -> str:
-        if self.found == self.column:
-            return f"{place}: the header again, where a passenger belongs; delete that line"
-        return f"{place}, column {self.column}: expected {self.expected}, found {_said(self.found)}"
+    def sentence(self, where: str) -> str:
+        if self.value == self.column:
+            return f"{where}: the header again, where a passenger belongs; delete that line"
+        value = _as_text(self.value)
+        return f"{where}, column {self.column}: expected {self.expected}, found {value}"
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     import pandas as pd
 
     if pd.isna(value):
@@ -431,8 +432,9 @@ def _said(value: Any) -> str:
 def check(
     frame: pd.DataFrame, where: str, columns: tuple[str, ...] = COLUMNS, before: int = 0
 ) -> None:
-    """Check names, types and values of a frame that came from anywhere; ``where`` names it, and
-    ``before`` rows of it came earlier.
+    """Check names, types and values of a frame from anywhere.
+
+    ``where`` names it in messages; ``before`` rows of the same file were checked earlier.
 
     Raises DataError for the first row with a value that the schema does not allow.
     """
@@ -445,11 +447,11 @@ def check(
 def _check_names(names: list[str], where: str, columns: tuple[str, ...]) -> None:
     missing = [name for name in columns if name not in names]
     if missing:
-        found = ", ".join(names)
+        header = ", ".join(names)
         raise DataError(
             f"{where}: no column {', '.join(missing)}; expected a header that names "
             f"{', '.join(columns)} (in any order), "
-            f"found {found if len(found) <= 200 else found[:197] + '...'}"
+            f"found {header if len(header) <= 200 else header[:197] + '...'}"
         )
     twice = sorted({name for name in columns if names.count(name) > 1})
     if twice:
@@ -477,12 +479,12 @@ def _column_fault(values: pd.Series, name: str) -> _Fault | None:
         return None
     if not bad.any():
         return None
-    place = int(bad.argmax())
-    return _Fault(place + 1, name, expected, values.iloc[place])
+    index = int(bad.argmax())
+    return _Fault(index + 1, name, expected, values.iloc[index])
 
 
 def _bad_numbers(values: pd.Series, name: str) -> np.ndarray:
-    """Which values of a column are no number, or none that the column may hold; bool (rows,)."""
+    """Return which values are no number, or none that the column may hold; bool (rows,)."""
     import numpy as np
     import pandas as pd
 
@@ -491,12 +493,12 @@ def _bad_numbers(values: pd.Series, name: str) -> np.ndarray:
         no_number = np.zeros(len(values), dtype=bool)
         numbers = _floats(values)
     else:
-        things = values.astype(object)
-        numbers = pd.to_numeric(things, errors="coerce").to_numpy(dtype="float64")
-        is_text = things.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
-        no_number = is_text | (things.notna().to_numpy() & np.isnan(numbers))
+        objects = values.astype(object)
+        numbers = pd.to_numeric(objects, errors="coerce").to_numpy(dtype="float64")
+        is_text = objects.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
+        no_number = is_text | (objects.notna().to_numpy() & np.isnan(numbers))
     bad = ~((numbers >= rule.low) & (numbers <= rule.high))  # NaN compares as False: bad too
-    if rule.whole:
+    if rule.integer:
         bad |= numbers != np.floor(numbers)
     if rule.optional:
         bad &= ~np.isnan(numbers)
@@ -504,12 +506,15 @@ def _bad_numbers(values: pd.Series, name: str) -> np.ndarray:
 
 
 def _floats(values: pd.Series, kind: str = "float64") -> np.ndarray:
-    """Numbers as floats, missing ones as NaN, whether the column is of numpy's types or pandas'."""
+    """Return numbers as floats, missing ones as NaN, of a column of numpy's types or pandas'."""
     import numpy as np
 
+    floats: np.ndarray
     if isinstance(values.dtype, np.dtype):
-        return values.to_numpy(dtype=kind)
-    return values.to_numpy(dtype=kind, na_value=np.nan)
+        floats = values.to_numpy(dtype=kind)
+    else:
+        floats = values.to_numpy(dtype=kind, na_value=np.nan)
+    return floats
 
 
 def _bad_categories(values: pd.Series, name: str) -> np.ndarray:
@@ -518,21 +523,24 @@ def _bad_categories(values: pd.Series, name: str) -> np.ndarray:
 
 
 def _codes(values: pd.Series, name: str) -> np.ndarray:
-    """The place of each value among the column's categories, -1 for any other; ints (rows,)."""
+    """Return the index of each value among the column's categories, -1 for any other; (rows,)."""
     import numpy as np
     import pandas as pd
 
     known = pd.Index(CATEGORIES[name], dtype=object)
+    codes: np.ndarray
     if isinstance(values.dtype, pd.CategoricalDtype):  # only the few categories are looked up
-        places = known.get_indexer(values.cat.categories.astype(object))
-        return np.append(places, -1).astype("int8")[values.cat.codes.to_numpy()]
-    return known.get_indexer(values.to_numpy(dtype=object))
+        indices = known.get_indexer(values.cat.categories.astype(object))
+        codes = np.append(indices, -1).astype("int8")[values.cat.codes.to_numpy()]
+    else:
+        codes = known.get_indexer(values.to_numpy(dtype=object))
+    return codes
 
 
 def _typed(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A checked frame with the same types whatever file and reader it came from.
+    """Return a checked frame with the same types whatever file and reader it came from.
 
-    Takes the columns out of ``frame``, so that memory does not hold all of them twice.
+    It takes the columns out of ``frame``, so that memory does not hold all of them twice.
     """
     import numpy as np
     import pandas as pd
@@ -543,7 +551,7 @@ def _typed(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
         if name in CATEGORIES:
             typed[name] = pd.Categorical.from_codes(_codes(values, name), CATEGORIES[name])
         elif name in _NUMBERS:
-            typed[name] = values.astype("int64" if _NUMBERS[name].whole else "float64")
+            typed[name] = values.astype("int64" if _NUMBERS[name].integer else "float64")
         else:  # one kind of nothing, and this pandas' type of text even where all is missing
             texts = values.astype(object)
             typed[name] = texts.where(texts.notna(), np.nan).astype(pd.Series(["text"]).dtype)
@@ -576,17 +584,15 @@ def _feature_values(frame: pd.DataFrame, dtype: str) -> np.ndarray:
         "Female": sex == CATEGORIES["Sex"].index("female"),
         **{f"Embarked_{name}": port == code for code, name in enumerate(CATEGORIES["Embarked"])},
     }
-    for place, name in enumerate(FEATURES):
-        if name in made:
-            values[:, place] = made[name]
-        else:
-            values[:, place] = _floats(frame[name], dtype)
+    for index, name in enumerate(FEATURES):
+        values[:, index] = made[name] if name in made else _floats(frame[name], dtype)
     return values
 
 
 def labels(frame: pd.DataFrame) -> np.ndarray:
-    """Who survived: 1 or 0, as int8 of shape (rows,)."""
-    return frame[LABEL].to_numpy(dtype="int8")
+    """Return who survived: 1 or 0, as int8 of shape (rows,)."""
+    survived: np.ndarray = frame[LABEL].to_numpy(dtype="int8")
+    return survived
 
 
 def hold_out(y: np.ndarray, fraction: float, seed: int) -> np.ndarray:

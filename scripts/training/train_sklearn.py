@@ -210,7 +210,8 @@ def predict(pipeline: Pipeline, frame: pd.DataFrame) -> np.ndarray:
 
 def probabilities(pipeline: Pipeline, x: np.ndarray) -> np.ndarray:
     """Return the probability of survival for each row of features; float64, shape (rows,)."""
-    return pipeline.predict_proba(inputs(x))[:, 1]
+    p: np.ndarray = pipeline.predict_proba(inputs(x))[:, 1]
+    return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:

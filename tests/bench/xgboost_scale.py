@@ -129,7 +129,7 @@ def measure(program: str, source: Path, folder: Path, rounds: int, depth: int, c
         raise SystemExit(f"{program} failed:\n{done.stderr}")
     lines = done.stdout.splitlines()
     told = json.loads(lines[-1])
-    inside = stages.found(lines) if program == "script" else {}
+    inside = stages.of_log(lines) if program == "script" else {}
     return Turn(told.get("wall_s", wall_s), told["cpu_s"], told.get("peak", 0), inside)
 
 

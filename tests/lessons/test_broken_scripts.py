@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BROKEN = {
     "the label is another column": (
         "titanic.py",
-        'return frame[LABEL].to_numpy(dtype="int8")',
-        'return (frame["Pclass"] == 3).to_numpy(dtype="int8")',
+        '= frame[LABEL].to_numpy(dtype="int8")',
+        '= (frame["Pclass"] == 3).to_numpy(dtype="int8")',
     ),
     "nothing is learnt": (
         "train_xgboost.py",

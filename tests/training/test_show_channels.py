@@ -28,7 +28,7 @@ def test_every_channel_with_files_rows_and_bytes(tmp_path):
     assert done.returncode == 0, done.stderr
     size = sum(path.stat().st_size for path in full.rglob("*") if path.is_file())
     noise = ["something else", "channel of another kind"]
-    assert show_channels.found([*noise, *done.stdout.splitlines()]) == [
+    assert show_channels.of_log([*noise, *done.stdout.splitlines()]) == [
         {"host": "algo-2", "channel": "test", "files": [], "rows": 0, "bytes": 0},
         {
             **{"host": "algo-2", "channel": "train"},

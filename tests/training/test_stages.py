@@ -33,30 +33,30 @@ def test_what_is_printed_is_found_again():
     with clock("read"):
         pass
     log = ["something", "stages: old 1.000 s; peak memory 9.000 GB; CPU 7.500 s", str(clock)]
-    found = stages.found(log)
-    assert found == {
+    read = stages.of_log(log)
+    assert read == {
         "read": pytest.approx(clock.seconds["read"], abs=1e-3),
         "peak_memory_gb": pytest.approx(stages.peak_memory() / 2**30, rel=0.5, abs=1e-3),
         "cpu_s": pytest.approx(time.process_time(), rel=0.1),
     }
-    assert found["peak_memory_gb"] > 0.005
-    assert stages.of_hosts(log) == [{"old": 1.0, "peak_memory_gb": 9.0, "cpu_s": 7.5}, found]
+    assert read["peak_memory_gb"] > 0.005
+    assert stages.of_hosts(log) == [{"old": 1.0, "peak_memory_gb": 9.0, "cpu_s": 7.5}, read]
 
 
 def test_cpu_seconds_are_those_of_work_and_not_of_waiting():
-    before = stages.found([str(stages.Stages())])["cpu_s"]
+    before = stages.of_log([str(stages.Stages())])["cpu_s"]
     time.sleep(0.3)
-    waited = stages.found([str(stages.Stages())])["cpu_s"]
+    waited = stages.of_log([str(stages.Stages())])["cpu_s"]
     end = time.process_time() + 0.3
     while time.process_time() < end:
         pass
-    worked = stages.found([str(stages.Stages())])["cpu_s"]
+    worked = stages.of_log([str(stages.Stages())])["cpu_s"]
     assert waited - before < 0.2 < worked - waited
 
 
 def test_a_log_without_the_line_is_refused():
     with pytest.raises(ValueError, match="No line of this log"):
-        stages.found(["train: 712 rows"])
+        stages.of_log(["train: 712 rows"])
 
 
 HOLD = "import sys; sys.path.insert(0, {folder!r}); import stages; held = b'x' * {size}; del held"

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import titanic
 from entry_point import UsageError
@@ -92,7 +92,7 @@ class XGBoostGroup(Group):
 def _sum(values: np.ndarray) -> np.ndarray:
     from xgboost import collective
 
-    return cast("np.ndarray", collective.allreduce(values, collective.Op.SUM))
+    return collective.allreduce(values, collective.Op.SUM)
 
 
 def base_score(y: np.ndarray, group: Group) -> float:
@@ -184,6 +184,7 @@ class _Tracker:
         # in the same order each time.
         host = socket.gethostbyname(names[0])
         settings: dict[str, Any] = {"host_ip": host, "n_workers": len(names), "sortby": "task"}
+        self._tracker: Any  # whose methods are others since XGBoost 2.1
         if _is_new():
             # How long it waits until all hosts are there, and at the end until all have left.
             self._tracker = RabitTracker(timeout=rendezvous.PATIENCE_S, **settings)
