@@ -292,8 +292,8 @@ print(costs.verb(workshop.is_billed(session)), costs.job_cost(wrong))
 # %% [markdown]
 # ## The right way: one process group
 #
-# SageMaker brings machines, names (`SM_HOSTS`) and a network. That they train
-# one model, the script must see to. In PyTorch that takes five things:
+# SageMaker brings machines, names (`SM_HOSTS`) and a network. The script must see
+# to it that they train one model. In PyTorch that takes five things:
 #
 # 1. the hosts form a *process group*,
 # 2. `DistributedDataParallel` averages their gradients in every step,
@@ -301,26 +301,29 @@ print(costs.verb(workshop.is_billed(session)), costs.job_cost(wrong))
 # 4. sums that are printed are added up over all,
 # 5. one host alone saves.
 #
-# `train_torch.py` does it. Here is all that it needs beyond the script for one
-# machine:
+# Two short scripts show it: `loop_one_host.py` is the plainest training loop, and
+# `loop_many_hosts.py` the same for many hosts. Lines with `-` are of the first
+# alone, lines with `+` of the second:
 
 # %%
-difference = hosts_diff.diff("../scripts/training/train_torch.py", context=0)
+difference = hosts_diff.diff(context=2)
 print(difference)
 
 # %% [markdown]
-# What it calls, `process_group.py`, does the rest with `torch.distributed`; it
-# is written once, for any script. How many lines of the script are that?
+# `torch_group.joined` forms the group with `torch.distributed`, and waits for all
+# hosts. It is written once, for any script. How many lines does the step take?
 
 # %%
 print(hosts_diff.changed(difference), "lines")
 assert hosts_diff.changed(difference) <= 20
 
 # %% [markdown]
-# Now as one group of two hosts; and beside it a job with one host, for
-# comparison. Each host has all files this time: the group shares out the rows
-# of every batch. `batch_size` means the whole batch, so with two hosts each
-# takes half of it. (The group may learn longer; we shall need that below.)
+# `train_torch.py` is built in the same way, and can do more: validate, stop and
+# go on, use shards of different length. We run it as one group of two hosts,
+# and beside it as a job with one host, for comparison. Each host has all files
+# this time: the group shares out the rows of every batch. `batch_size` means the
+# full batch, so with two hosts each takes half of it. (The group may learn
+# longer; we shall need that below.)
 
 # %%
 EPOCHS = 130
@@ -407,9 +410,10 @@ assert gap.max() < 1e-3
 #
 # ### Exercise 2: find the missing all-reduce
 #
-# `exercise_all_reduce.py` does by hand what `DistributedDataParallel` does, and
-# has a bug. Here are its checksums, of each layer after each epoch. Which layer
-# drifts apart? Open the script, find the line, and cure it in a copy.
+# `exercise_all_reduce.py` averages the gradients itself, without
+# `DistributedDataParallel`, and has a bug. Here are its checksums, of each layer
+# after each epoch. Which layer drifts apart? Open the script, find the line, and
+# cure it in a copy.
 
 # %%
 exercise = network | {"entry_point": "exercise_all_reduce.py", "instance_count": 2}

@@ -4,24 +4,28 @@
     net.prepare.learn(x)            # fills, means and deviations, from the training rows alone
     logits = net(x)                 # raw features in, NaN for unknown; one number per row out
 
-What it learnt of the data is kept in buffers, so ``state_dict`` holds it beside the weights.
+What it learnt of the data is in buffers, so ``state_dict`` holds it beside the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+import titanic
+
+OPTIONAL = ("Age", "Fare")  # what may be unknown of a passenger, but for the port: see titanic.py
+
 
 class Shape(NamedTuple):
-    """What a network is built from.
+    """The numbers that a network is built from.
 
     Attributes:
         columns: Features of a row.
-        optional: Places of the features that may be unknown; each also gets a 0/1 input "unknown".
+        optional: Indices of the features that may be unknown; each also gets a 0/1 input "unknown".
         width: Neurons in a hidden layer.
         depth: Hidden layers; with 0 it is a logistic regression.
         dropout: Part of the neurons left out of each training step, from 0 to below 1.
@@ -34,11 +38,22 @@ class Shape(NamedTuple):
     dropout: float = 0.1
 
 
+def passenger_shape(width: int = 64, depth: int = 2, dropout: float = 0.0) -> Shape:
+    """Return the shape of a network for the features of passengers."""
+    optional = tuple(titanic.FEATURES.index(name) for name in OPTIONAL)
+    return Shape(len(titanic.FEATURES), optional, width, depth, dropout)
+
+
 class Prepare(nn.Module):
-    """Fill what is unknown, bring every column to one scale, and say what was unknown.
+    """Fill what is unknown, bring every column to one scale, and flag what was unknown.
 
     float32 (rows, columns) with NaN to float32 (rows, columns + optional) without.
     """
+
+    fill: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    optional: torch.Tensor
 
     def __init__(self, columns: int, optional: tuple[int, ...]) -> None:
         super().__init__()
@@ -51,22 +66,34 @@ class Prepare(nn.Module):
     def learn(
         self,
         x: torch.Tensor,
-        whole: Callable[[torch.Tensor], torch.Tensor] = lambda column: column,
+        gather: Callable[[torch.Tensor], torch.Tensor] = lambda column: column,
     ) -> None:
         """Take medians (0 where all is unknown), means and deviations (1 where 0) of these rows.
 
-        ``whole`` makes of a column of these rows that of all hosts' rows.
+        ``gather`` makes of a column of these rows that of all hosts' rows.
         """
-        for place, column in enumerate(map(whole, x.T)):
+        for index, column in enumerate(map(gather, x.T)):
             known = column[~column.isnan()]
             fill = known.median() if len(known) else torch.zeros(())
             filled = column.nan_to_num(fill.item()).double()
             deviation = filled.std(correction=0)
-            self.fill[place] = fill
-            self.mean[place] = filled.mean()
-            self.deviation[place] = deviation if deviation > 0 else 1.0
+            self.fill[index] = fill
+            self.mean[index] = filled.mean()
+            self.deviation[index] = deviation if deviation > 0 else 1.0
+
+    def statistics(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return what was learnt of each column, by the columns' names."""
+        return {
+            name: {
+                "fill": self.fill[index].item(),
+                "mean": self.mean[index].item(),
+                "deviation": self.deviation[index].item(),
+            }
+            for index, name in enumerate(names)
+        }
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the prepared rows."""
         unknown = x.isnan()
         scaled = (torch.where(unknown, self.fill, x) - self.mean) / self.deviation
         return torch.cat([scaled, unknown[:, self.optional].to(x.dtype)], dim=1)
@@ -90,18 +117,20 @@ class Network(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layers(self.prepare(x)).squeeze(1)
+        """Return a logit for each raw row."""
+        logits: torch.Tensor = self.layers(self.prepare(x)).squeeze(1)
+        return logits
 
 
 @torch.no_grad()
 def probabilities(net: Network, x: torch.Tensor, chunk: int = 65_536) -> torch.Tensor:
-    """The network's probability for each raw row, without dropout; float32 (rows,) on the CPU.
+    """Return a probability for each raw row, without dropout; float32 (rows,) on the CPU.
 
     A chunk of rows at a time is moved to where the network is.
     """
     device = net.prepare.fill.device
     training = net.training
     net.eval()
-    found = [net(part.to(device)).sigmoid().cpu() for part in x.split(chunk)]
+    parts = [net(part.to(device)).sigmoid().cpu() for part in x.split(chunk)]
     net.train(training)
-    return torch.cat(found)
+    return torch.cat(parts)

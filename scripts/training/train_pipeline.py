@@ -1,6 +1,6 @@
-"""Learn who survives with a network that no host holds whole: model parallel, on two hosts or more.
+"""Learn who survives with a network that is split over hosts: model parallel, on two or more.
 
-By hand, from the project's folder, on one host, which then holds all of it:
+In the terminal, from the project's folder, it is one host, which holds all of it:
 
     python scripts/training/train_pipeline.py
     python scripts/training/train_pipeline.py --width 256 --depth 6 --epochs 5
@@ -14,13 +14,13 @@ As a job with instance_count=2 the hyperparameters of the Estimator are these ar
                ``microbatches`` parts, so that a host works on one while the next has another
                (GPipe, Huang et al. 2019; torch.distributed.pipelining)
     sharded    every host has a part of every layer's weights, and of every batch. A layer's weights
-               come together for the moment they are used (FSDP: torch's fully_shard)
+               are gathered for the moment they are used (FSDP: torch's fully_shard)
 
 Both need PyTorch 2.6, and learn what one host would, up to the order of sums. It pays only where
 a network does not fit: memory_estimate.py. The channel ``train`` must be replicated. It leaves
 
     model_dir/part-1-of-2.pt ...     the weights: each host's, or with sharded all in part-1-of-1.pt
-    model_dir/parameters.json        what it was made with, and the bytes that each host held
+    model_dir/parameters.json        what it was made with, and the bytes held by each host
     output_data_dir/history.csv      the loss of every epoch
 
 A bad value, file or row ends it with one sentence and exit code 1. It keeps no checkpoints.
@@ -31,46 +31,45 @@ from __future__ import annotations
 import argparse
 import inspect
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import devices
 import entry_point
 import memory_estimate
-import process_group
+import splits
 import titanic
 from checkpoints import UNREADABLE
 from entry_point import integer, number, one_of
+from hosts import torch_group
 from metrics import METRIC_DEFINITIONS, evaluate, report
-from record import PARAMETERS_FILE, record
-from splits import load, sharded
-from train_torch import repeatable
+from record import PARAMETERS_FILE, learning_curve, record
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
 
+    from hosts.torch_group import TorchGroup
     from network import Network, Prepare
 
 __all__ = ["METRIC_DEFINITIONS", "main", "model_fn"]
 
 HISTORY_FILE = "history.csv"
-OPTIONAL = ("Age", "Fare")  # what may be unknown of a passenger; see titanic.py
 HYPERPARAMETERS = (
     *("how", "epochs", "batch_size", "microbatches", "learning_rate", "width", "depth"),
     *("validation_fraction", "seed"),
 )
-LAYER = 3  # places of a hidden layer in network.Network: weights, ReLU, dropout (here of nothing)
+LAYER = 3  # modules of a hidden layer in network.Network: weights, ReLU, dropout (here of nothing)
 
 
 def parser() -> entry_point.Parser:
-    """The command line: hyperparameters first, then what SageMaker gives."""
+    """Return the command line: hyperparameters first, then what SageMaker gives."""
     parser = entry_point.Parser(description=__doc__, prog="train_pipeline.py")
     add = entry_point.Hyperparameters(parser)
-    words = ("pipeline", "sharded")
-    add("how", "pipeline", one_of(*words), "how hosts split the network", metavar="|".join(words))
+    text = "how hosts split the network"
+    add("how", "pipeline", one_of("pipeline", "sharded"), text, "pipeline|sharded")
     add("epochs", 10, integer(1, 1_000_000), "passes over train")
     add("batch_size", 64, integer(1, 2**24), "rows of one step, of all hosts together")
     add("microbatches", 4, integer(1, 1024), "parts in which a batch goes from host to host")
@@ -78,92 +77,110 @@ def parser() -> entry_point.Parser:
     add("width", 64, integer(1, 65_536), "neurons of a hidden layer")
     add("depth", 3, integer(1, 1000), "hidden layers; with the last, at least one for each host")
     add.common()
-    process_group.arguments(add)
+    torch_group.arguments(add)
     entry_point.sagemaker_arguments(parser)
     return parser
 
 
 def train(args: argparse.Namespace) -> None:
-    """Read, train, say how good it is, and save.
+    """Read and split the data, train, evaluate, and save.
 
     Raises titanic.DataError or entry_point.UsageError for what the user can put right.
     """
-    import numpy as np
     import torch
 
-    from network import Prepare
-
-    args.device = "cpu"
     if args.dry_run:
         args.epochs = 1
     else:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
-    with process_group.joined(args) as group, repeatable(args, torch.device(args.device)):
-        if process_group.size() > 1 and sharded("train"):
+    cpu = torch.device("cpu")
+    with torch_group.joined("cpu", args.hosts_seconds, args.hosts == "alone") as group:
+        if group.size > 1 and splits.sharded("train"):
             raise entry_point.UsageError(
                 "the hosts of one network need the same rows; the channel train is ShardedByS3Key, "
                 "use FullyReplicated"
             )
-        data = load(args, group)
-        optional = tuple(titanic.FEATURES.index(name) for name in OPTIONAL)
-        prepare = Prepare(len(titanic.FEATURES), optional)
-        prepare.learn(torch.from_numpy(data["train"].x))
-        rows = {
-            name: (prepare(torch.from_numpy(x)), torch.tensor(y, dtype=torch.float32))
-            for name, (x, y) in data.items()
-        }
-        inputs = rows["train"][0].shape[1]
-        sizes = memory_estimate.layers(inputs, args.width, args.depth)
-        split = (Sharded if args.how == "sharded" else Pipeline)(sizes, args)
-        here = process_group.place().name()
-        count = sum(map(local_bytes, split.weights()))
-        print(f"{here}: {split.told} of {len(sizes)}, {count:,} bytes of weights", flush=True)
-        losses = learn(split, *rows["train"], args)
-        mine = held(split)
-        print(f"{here}: {mine:,} bytes of weights, gradients and moments", flush=True)
-        results = {}
-        for name, (x, y) in rows.items():
-            results[name] = evaluate(y.numpy(), split.probabilities(x))
-            report(name, results[name])
-        each = [int(found[0]) for found in process_group.gather(np.array([mine]))]
-        if args.dry_run:
-            print("dry run: nothing is written")
-            return
-        counts = {name: len(y) for name, (_, y) in rows.items()}
-        save(split, prepare, losses, counts, results, each, args)
+        with devices.repeatable(args, cpu):
+            fit(splits.load(args, group.hosts), args, group)
 
 
-def learn(split: Whole, x: torch.Tensor, y: torch.Tensor, args: argparse.Namespace) -> list[float]:
-    """Train for all epochs; returns the mean loss of each, in nats, the same on every host."""
+def fit(parts: dict[str, splits.Part], args: argparse.Namespace, group: TorchGroup) -> None:
+    """Train on the parts, evaluate, and save what this host has of the network."""
+    import numpy
+    import pandas
+    import torch
+
+    from network import Prepare, passenger_shape
+
+    shape = passenger_shape(args.width, args.depth)
+    prepare = Prepare(shape.columns, shape.optional)
+    prepare.learn(torch.from_numpy(parts["train"].x))
+    rows = {
+        name: (prepare(torch.from_numpy(x)), torch.tensor(y, dtype=torch.float32))
+        for name, (x, y) in parts.items()
+    }
+    inputs = rows["train"][0].shape[1]
+    sizes = memory_estimate.layers(inputs, args.width, args.depth)
+    split = (Sharded if args.how == "sharded" else Pipeline)(sizes, args, group)
+    host = group.names[group.rank]
+    count = sum(map(local_bytes, split.weights()))
+    print(f"{host}: {split.title} of {len(sizes)}, {count:,} bytes of weights", flush=True)
+    losses = learn(split, *rows["train"], args)
+    count = bytes_held(split)
+    print(f"{host}: {count:,} bytes of weights, gradients and moments", flush=True)
+    results = {name: evaluate(y.numpy(), split.probabilities(x)) for name, (x, y) in rows.items()}
+    if group.rank == 0:
+        for name, values in results.items():
+            report(name, values)
+    counts = [int(host_count[0]) for host_count in group.all_gather(numpy.array([count]))]
+    if args.dry_run:
+        print("dry run: nothing is written")
+        return
+    parameters = record(
+        {name: getattr(args, name) for name in HYPERPARAMETERS},
+        features=titanic.FEATURES,
+        rows={name: len(y) for name, (_, y) in rows.items()},
+        results=results,
+        packages=(torch, numpy, pandas),
+        bytes_held=dict(zip(group.names, counts)),
+    )
+    save(split, prepare, losses, parameters, args)
+
+
+def learn(
+    split: Unsplit, x: torch.Tensor, y: torch.Tensor, args: argparse.Namespace
+) -> list[float]:
+    """Train for all epochs; return the mean loss of each, in nats, the same on every host."""
     import torch
 
     optimizer = torch.optim.AdamW(split.weights(), lr=args.learning_rate)
     split.optimizer = optimizer
-    # Every batch has as many rows, so that hosts know what to expect: rows that are not there weigh
-    # nothing. A multiple of the microbatches and of the hosts, so that these are equal too.
-    step = max(args.microbatches, process_group.size())
+    # Every batch is padded to as many rows, so that hosts know what to expect: padding has the
+    # weight 0. It is a multiple of the microbatches and of the hosts, so that these are equal too.
+    step = max(args.microbatches, split.group.size)
     size = -(-args.batch_size // step) * step
     losses = []
     for epoch in range(args.epochs):
         random = torch.Generator().manual_seed(args.seed * 1_000_003 + epoch)
         total = torch.zeros(())
-        for places in torch.randperm(len(y), generator=random).split(args.batch_size):
+        for indices in torch.randperm(len(y), generator=random).split(args.batch_size):
             batch = torch.zeros((size, x.shape[1]))
-            target = torch.zeros((size, 2))  # the label, and what the row weighs
-            batch[: len(places)] = x[places]
-            target[: len(places), 0] = y[places]
-            target[: len(places), 1] = 1 / len(places)
+            target = torch.zeros((size, 2))  # the label, and the weight of the row
+            batch[: len(indices)] = x[indices]
+            target[: len(indices), 0] = y[indices]
+            target[: len(indices), 1] = 1 / len(indices)
             optimizer.zero_grad()
-            total += split.step(batch, target) * len(places)
+            total += split.step(batch, target) * len(indices)
             optimizer.step()
-        process_group.add_up(total)
+        split.group.all_reduce(total)
         losses.append(total.item() / len(y))
-        report("train", {"logloss": losses[-1]}, prefix=f"[{epoch + 1}] ")
+        if split.group.rank == 0:
+            report("train", {"logloss": losses[-1]}, prefix=f"[{epoch + 1}] ")
     return losses
 
 
 def weighted_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Log loss of rows, each with its weight: of logits (rows, 1) and (label, weight) (rows, 2)."""
+    """Return the weighted log loss: of logits (rows, 1), and (label, weight) (rows, 2)."""
     import torch
 
     label, weight = target.T
@@ -172,81 +189,91 @@ def weighted_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     )
 
 
-# --- the network, whole or split ------------------------------------------------------------------
+# --- the network, split or not --------------------------------------------------------------------
 
 
-class Whole:
+class Unsplit:
     """The layers of one host, and how a batch goes through them.
 
     Attributes:
-        layers: What this host holds.
-        told: Which these are, in words: "layers 1 to 2".
+        group: The hosts.
+        own: Which of the network's layers this host has.
+        inputs: Numbers that go into the first of them, for each row.
+        layers: These layers, or this host's parts of them.
+        title: Which these are: "layers 1 to 2".
         optimizer: Once there is one.
     """
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, sizes: list[tuple[int, int]], args: argparse.Namespace) -> None:
+    def __init__(
+        self, sizes: list[tuple[int, int]], args: argparse.Namespace, group: TorchGroup
+    ) -> None:
         """Draw all layers in turn, so that every split starts with the same weights; keep ours."""
         import torch
 
-        self.rank, self.hosts = process_group.rank(), process_group.size()
+        self.group = group
         self.own = self.share(len(sizes))
-        self.told = f"layers {self.own.start + 1} to {self.own.stop}"
+        self.inputs = sizes[self.own.start][0]
+        self.title = f"layers {self.own.start + 1} to {self.own.stop}"
         torch.manual_seed(args.seed)
-        kept: list[nn.Module] = []
-        for place, (inputs, outputs) in enumerate(sizes):
+        modules: list[nn.Module] = []
+        for index, (inputs, outputs) in enumerate(sizes):
             layer = torch.nn.Linear(inputs, outputs)
-            if place in self.own:
-                kept.append(self.placed(layer))
-                if place + 1 < len(sizes):
-                    kept.append(torch.nn.ReLU())
-        self.layers = torch.nn.Sequential(*kept)
+            if index in self.own:
+                modules.append(self.part_of(layer))
+                if index + 1 < len(sizes):
+                    modules.append(torch.nn.ReLU())
+        self.layers = torch.nn.Sequential(*modules)
 
     def share(self, count: int) -> range:
-        """Which of ``count`` layers this host holds."""
+        """Return which of ``count`` layers this host holds."""
         return range(count)
 
-    def placed(self, layer: nn.Linear) -> nn.Module:
-        """What this host holds of a layer."""
+    def part_of(self, layer: nn.Linear) -> nn.Module:
+        """Return what this host holds of a layer."""
         return layer
 
     def weights(self) -> list[torch.Tensor]:
+        """Return the weights of this host."""
         return list(self.layers.parameters())
 
     def step(self, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Forward and backward; returns this host's part of the batch's mean loss."""
+        """Run forward and backward; return this host's part of the batch's mean loss."""
         loss = weighted_loss(self.layers(batch), target)
         loss.backward()
         return loss.detach()
 
     def probabilities(self, x: torch.Tensor) -> np.ndarray:
-        """Of each prepared row, on every host; float32 of shape (rows,)."""
+        """Return that of each prepared row, on every host; float32 of shape (rows,)."""
         import torch
 
         with torch.no_grad():
-            return self.layers(x).squeeze(1).sigmoid().numpy()
+            probabilities: np.ndarray = self.layers(x).squeeze(1).sigmoid().numpy()
+        return probabilities
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Weights by their names in ``network.Network``; every host must call it."""
-        found = {}
+        """Return weights by their names in ``network.Network``; every host must call it."""
+        state = {}
         linear = [layer for layer in self.layers if hasattr(layer, "weight")]
-        for place, layer in zip(self.own, linear, strict=True):
+        for index, layer in zip(self.own, linear):
             for name, value in layer.named_parameters():
-                found[f"layers.{LAYER * place}.{name}"] = whole_tensor(value)
-        return found
+                state[f"layers.{LAYER * index}.{name}"] = full_tensor(value)
+        return state
 
     def part(self) -> tuple[int, int] | None:
-        """Which part of how many this host writes; None for nothing."""
-        return (1, 1) if self.rank == 0 else None
+        """Return which part of how many this host writes; None for nothing."""
+        return (1, 1) if self.group.rank == 0 else None
 
 
-class Pipeline(Whole):
+class Pipeline(Unsplit):
     """Layer after layer, from host to host."""
 
-    def __init__(self, sizes: list[tuple[int, int]], args: argparse.Namespace) -> None:
-        if self.on_one_host():
-            super().__init__(sizes, args)
+    def __init__(
+        self, sizes: list[tuple[int, int]], args: argparse.Namespace, group: TorchGroup
+    ) -> None:
+        if group.size == 1:
+            super().__init__(sizes, args, group)
             return
         import torch
 
@@ -256,68 +283,65 @@ class Pipeline(Whole):
             raise too_old() from error
         if "scale_grads" not in inspect.signature(pipelining.ScheduleGPipe).parameters:
             raise too_old()
-        super().__init__(sizes, args)
-        stage = pipelining.PipelineStage(
-            self.layers, self.rank, self.hosts, torch.device(args.device)
-        )
+        super().__init__(sizes, args, group)
+        stage = pipelining.PipelineStage(self.layers, group.rank, group.size, torch.device("cpu"))
         # The losses are weighted already, and their gradients are to be added, not divided.
         self.schedule = pipelining.ScheduleGPipe(
             stage, args.microbatches, loss_fn=weighted_loss, scale_grads=False
         )
 
-    @staticmethod
-    def on_one_host() -> bool:
-        return process_group.size() == 1
-
     def share(self, count: int) -> range:
-        if count < self.hosts:
+        rank, size = self.group.rank, self.group.size
+        if count < size:
             raise entry_point.UsageError(
-                f"a network of {count} layers cannot be spread over {self.hosts} hosts; "
-                f"give --depth {self.hosts - 1} or more"
+                f"a network of {count} layers cannot be spread over {size} hosts; "
+                f"give --depth {size - 1} or more"
             )
-        return range(count * self.rank // self.hosts, count * (self.rank + 1) // self.hosts)
+        return range(count * rank // size, count * (rank + 1) // size)
 
     def step(self, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if self.on_one_host():
+        if self.group.size == 1:
             return super().step(batch, target)
         losses: list[torch.Tensor] = []
-        if self.rank == 0:
+        if self.group.rank == 0:
             self.schedule.step(batch)
-        elif self.rank == self.hosts - 1:
+        elif self.group.rank == self.group.size - 1:
             self.schedule.step(target=target, losses=losses)
         else:
             self.schedule.step()
         return torch.stack(losses).sum().detach() if losses else torch.zeros(())
 
     def probabilities(self, x: torch.Tensor) -> np.ndarray:
-        """Each host sends what its layers make of the rows to the next; the last tells all."""
+        """Return them as Unsplit does: each host sends its outputs to the next, the last to all."""
         import numpy as np
         import torch
         import torch.distributed as dist
 
-        if self.on_one_host():
+        rank, size = self.group.rank, self.group.size
+        if size == 1:
             return super().probabilities(x)
         with torch.no_grad():
-            if self.rank > 0:
-                x = torch.empty((len(x), self.layers[0].in_features))
-                dist.recv(x, self.rank - 1)
+            if rank > 0:
+                x = torch.empty((len(x), self.inputs))
+                dist.recv(x, rank - 1)
             x = self.layers(x)
-            if self.rank < self.hosts - 1:
-                dist.send(x, self.rank + 1)
+            if rank < size - 1:
+                dist.send(x, rank + 1)
                 x = torch.empty((0, 1))
-        return np.concatenate(process_group.gather(x.squeeze(1).sigmoid().numpy()))
+        return np.concatenate(self.group.all_gather(x.squeeze(1).sigmoid().numpy()))
 
     def part(self) -> tuple[int, int] | None:
-        return self.rank + 1, self.hosts
+        return self.group.rank + 1, self.group.size
 
 
-class Sharded(Whole):
-    """Every host a part of every layer, and of every batch."""
+class Sharded(Unsplit):
+    """Every host has a part of every layer, and of every batch."""
 
-    def placed(self, layer: nn.Linear) -> nn.Module:
-        if self.hosts == 1:
+    def part_of(self, layer: nn.Linear) -> nn.Module:
+        size = self.group.size
+        if size == 1:
             return layer
         from torch.distributed.device_mesh import init_device_mesh
 
@@ -325,17 +349,19 @@ class Sharded(Whole):
             from torch.distributed.fsdp import fully_shard
         except ImportError as error:
             raise too_old() from error
-        self.told = f"{self.hosts} parts of each, one here, of layers 1 to {self.own.stop}"
-        return fully_shard(layer, mesh=init_device_mesh("cpu", (self.hosts,)))
+        self.title = f"{size} parts of each, one here, of layers 1 to {self.own.stop}"
+        fully_shard(layer, mesh=init_device_mesh("cpu", (size,)))  # in place
+        return layer
 
     def step(self, batch: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        mine = slice(self.rank, None, self.hosts)
-        loss = weighted_loss(self.layers(batch[mine]), target[mine])
-        (loss * self.hosts).backward()  # fully_shard takes the mean of the hosts' gradients
+        own = slice(self.group.rank, None, self.group.size)
+        loss = weighted_loss(self.layers(batch[own]), target[own])
+        (loss * self.group.size).backward()  # fully_shard takes the mean of the hosts' gradients
         return loss.detach()
 
 
 def too_old() -> entry_point.UsageError:
+    """Return the error for a PyTorch that lacks what a split needs."""
     import torch
 
     return entry_point.UsageError(
@@ -343,20 +369,21 @@ def too_old() -> entry_point.UsageError:
     )
 
 
-def whole_tensor(value: torch.Tensor) -> torch.Tensor:
-    """A tensor with all its parts; every host must call it."""
+def full_tensor(value: torch.Tensor) -> torch.Tensor:
+    """Return a tensor with the parts of all hosts; every host must call it."""
     value = value.detach()
-    return value.full_tensor() if hasattr(value, "full_tensor") else value
+    full: torch.Tensor = value.full_tensor() if hasattr(value, "full_tensor") else value
+    return full
 
 
 def local_bytes(value: torch.Tensor) -> int:
-    """What this host holds of a tensor."""
-    value = value.to_local() if hasattr(value, "to_local") else value
-    return value.numel() * value.element_size()
+    """Return the bytes that this host has of a tensor."""
+    local: torch.Tensor = value.to_local() if hasattr(value, "to_local") else value
+    return local.numel() * local.element_size()
 
 
-def held(split: Whole) -> int:
-    """The bytes of weights, gradients and moments on this host, counted."""
+def bytes_held(split: Unsplit) -> int:
+    """Count the bytes of weights, gradients and moments on this host."""
     count = 0
     for weights in split.weights():
         moments = [value for value in split.optimizer.state[weights].values() if value.ndim]
@@ -368,36 +395,21 @@ def held(split: Whole) -> int:
 
 
 def save(
-    split: Whole,
+    split: Unsplit,
     prepare: Prepare,
     losses: list[float],
-    rows: dict[str, int],
-    results: dict[str, dict[str, float]],
-    each: list[int],
+    parameters: dict[str, Any],
     args: argparse.Namespace,
 ) -> None:
-    """Write this host's part of the weights; the first host also what belongs to the whole."""
-    import numpy
-    import pandas
+    """Write this host's part of the weights; on the first host also what there is once."""
     import torch
 
     state, part = split.state(), split.part()
     shape = (len(titanic.FEATURES), prepare.optional.tolist(), args.width, args.depth, 0.0)
     files: dict[str, bytes] = {}
-    if split.rank == 0:
-        here = process_group.place()
-        parameters = record(
-            {name: getattr(args, name) for name in HYPERPARAMETERS},
-            features=list(titanic.FEATURES),
-            rows=rows,
-            results=results,
-            packages=(torch, numpy, pandas),
-            bytes_held={here.name(rank): count for rank, count in enumerate(each)},
-        )
-        curve = pandas.DataFrame(
-            {"train:logloss": losses}, index=pandas.RangeIndex(1, len(losses) + 1, name="epoch")
-        )
-        entry_point.save(args.output_data_dir, {HISTORY_FILE: curve.to_csv().encode()})
+    if split.group.rank == 0:
+        curve = learning_curve({"train": losses}, "epoch")
+        entry_point.save(args.output_data_dir, {HISTORY_FILE: curve})
         files[PARAMETERS_FILE] = entry_point.as_json(parameters)
     if part:
         file = io.BytesIO()
@@ -405,14 +417,14 @@ def save(
         torch.save({"shape": list(shape), "state": {**prepared, **state}}, file)
         files[f"part-{part[0]}-of-{part[1]}.pt"] = file.getvalue()
     for old in Path(args.model_dir).glob("part-*-of-*.pt"):
-        old.unlink()  # of another split; the whole would be put together from both
+        old.unlink()  # of another split; the network would be put together from both
     entry_point.save(args.model_dir, files)
     for name in files:
         print(f"saved {Path(args.model_dir, name)}")
 
 
 def model_fn(model_dir: str | Path) -> Network:
-    """Put the parts together that the hosts left; SageMaker's serving calls this by its name.
+    """Load the parts that the hosts left as one network; SageMaker's serving calls this by name.
 
     Nothing in the files is executed. Raises titanic.DataError if a part is missing.
     """
@@ -420,14 +432,14 @@ def model_fn(model_dir: str | Path) -> Network:
 
     from network import Network, Shape
 
-    found = sorted(Path(model_dir).glob("part-*-of-*.pt"))
-    count = int(found[0].stem.split("-")[-1]) if found else 1
+    parts = sorted(Path(model_dir).glob("part-*-of-*.pt"))
+    count = int(parts[0].stem.split("-")[-1]) if parts else 1
     state: dict[str, Any] = {}
     shape: list[Any] = []
-    for number_ in range(1, count + 1):
-        path = Path(model_dir, f"part-{number_}-of-{count}.pt")
+    for index in range(1, count + 1):
+        path = Path(model_dir, f"part-{index}-of-{count}.pt")
         if not path.is_file():
-            raise titanic.DataError(f"{path}: no such file; is this the folder of the whole model?")
+            raise titanic.DataError(f"{path}: no such file; does this folder have all parts?")
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             shape = saved["shape"]
@@ -441,11 +453,9 @@ def model_fn(model_dir: str | Path) -> Network:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line (``sys.argv`` if None); returns the exit code."""
+    """Run the command line (``sys.argv`` if None); return the exit code."""
     return entry_point.run(train, parser(), argv)
 
 
 if __name__ == "__main__":
-    code = main()
-    process_group.leave(code)
-    sys.exit(code)
+    torch_group.leave(main())

@@ -1,47 +1,38 @@
-"""The step from one host to many in a training script, as a diff.
+"""The step from one host to many in a PyTorch training loop, as a diff of two scripts.
 
-    print(hosts_diff.diff("scripts/training/train_torch.py"))  # + marks what several hosts need
+    print(hosts_diff.diff())        # - marks what one host alone has, + what many hosts need
 
-In the script such lines end with the comment ``# hosts``; what is left without them is the script
-for one host, and runs as it stands (tests/training/test_process_group.py runs it).
+Both scripts run as they are (tests/training/test_training_loops.py): what differs is all that it
+takes.
 
-Command line:  python -m workshop.hosts_diff scripts/training/train_torch.py
+Command line:  python -m workshop.hosts_diff
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-import sys
 from pathlib import Path
 
-_MARK = re.compile(r"  # hosts\b.*$")
+_TRAINING = Path(__file__).resolve().parents[1] / "training"
+ONE_HOST = _TRAINING / "loop_one_host.py"
+MANY_HOSTS = _TRAINING / "loop_many_hosts.py"
 
 
-def one_host(script: str | Path) -> str:
-    """The script's text without the lines that only several hosts need."""
-    lines = Path(script).read_text(encoding="utf-8").splitlines()
-    return "".join(f"{line}\n" for line in lines if not _MARK.search(line))
-
-
-def diff(script: str | Path, context: int = 1) -> str:
-    """From the script for one host to the script as it is: a unified diff, without the marks.
+def diff(context: int = 1) -> str:
+    """Return a unified diff from the loop for one host to that for many.
 
     ``context`` is how many lines around each change are shown.
     """
-    many = [_MARK.sub("", line) for line in Path(script).read_text(encoding="utf-8").splitlines()]
-    names = ("for one host", "for many")
-    lines = difflib.unified_diff(
-        one_host(script).splitlines(), many, *names, n=context, lineterm=""
-    )
-    return "\n".join(lines)
+    one, many = (path.read_text(encoding="utf-8").splitlines() for path in (ONE_HOST, MANY_HOSTS))
+    names = (ONE_HOST.name, MANY_HOSTS.name)
+    return "\n".join(difflib.unified_diff(one, many, *names, n=context, lineterm=""))
 
 
 def changed(difference: str) -> int:
-    """How many lines a unified diff adds or takes away."""
+    """Return how many lines a unified diff adds or takes away."""
     return sum(bool(re.match(r"[-+](?![-+])|[-+]$", line)) for line in difference.splitlines())
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print(diff(name))
+    print(diff())

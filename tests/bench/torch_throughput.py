@@ -29,8 +29,12 @@ from tests.bench import Row, table, take_turns
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "training"))
 
+import devices
 import train_torch
 from checkpoints import Checkpoint, Every, StopSignal
+from device_rows import Rows
+from hosts import torch_group
+from hosts.data_parallel import Hosts, SharedRows
 
 TURNS = 5
 SETTINGS = (  # batch, width, rows
@@ -42,7 +46,7 @@ SETTINGS = (  # batch, width, rows
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure every setting and print a table."""
-    device = train_torch.choose_device("auto")
+    device = devices.choose("auto")
     print(f"PyTorch {torch.__version__} on {device.type}")
     for batch, width, count in SETTINGS:
         scale = 20 if device.type == "cuda" else 1
@@ -62,12 +66,12 @@ def compare(batch: int, width: int, count: int, device: torch.device) -> list[Ro
     parser = train_torch.parser()
     args = {name: parser.parse_args([*words, *more]) for name, more in ways.items()}
     plain = args["train_torch.py"]
-    with train_torch.repeatable(plain, device), tempfile.TemporaryDirectory() as folder:
+    with devices.repeatable(plain, device), tempfile.TemporaryDirectory() as folder:
         parts = made(count, device, plain)
-        rows = parts["train"]
+        rows = parts["train"].own
         runs: dict[str, Callable[[], float]] = {
             "bare loop": bare(rows, plain, device),
-            **{name: steps_alone(rows, one, device) for name, one in args.items()},
+            **{name: steps_alone(parts, one, device) for name, one in args.items()},
             "  with its validation": validated(parts, plain, device, folder),
             "DataLoader of single rows": single_rows(rows, plain, device),
         }
@@ -80,58 +84,63 @@ def compare(batch: int, width: int, count: int, device: torch.device) -> list[Ro
     ]
 
 
-def made(count: int, device: torch.device, args) -> dict[str, train_torch.Rows]:
-    """Rows to train on, and a quarter as many to validate on, as the default fraction leaves."""
+def new_training(args, device: torch.device) -> train_torch.Training:
+    """Return a training at its start, on this host alone."""
+    group = torch_group.TorchGroup(torch_group.this_process(), [0])
+    return train_torch.Training(args, Hosts(group), device, steps=0)
+
+
+def made(count: int, device: torch.device, args) -> dict[str, SharedRows]:
+    """Make rows to train on, and a quarter as many to validate on, as the default fraction has."""
     random = np.random.default_rng(0)
-    net = train_torch.Training(args, device, steps=0).net
-    return {
-        name: train_torch.Rows(
-            net,
-            random.random((size, net.shape.columns), dtype=np.float32),
-            random.integers(0, 2, size, dtype=np.int8),
-            device,
-        )
-        for name, size in (("train", count), ("validation", count // 4))
-    }
+    training = new_training(args, device)
+    parts = {}
+    for name, size in (("train", count), ("validation", count // 4)):
+        x = random.random((size, training.net.shape.columns), dtype=np.float32)
+        y = random.integers(0, 2, size, dtype=np.int8)
+        parts[name] = training.hosts.share(Rows(training.net, x, y, device), name, args)
+    return parts
 
 
-def steps_alone(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], float]:
-    """An epoch of train_torch.py up to its validation: what its progress lines tell."""
-    training = train_torch.Training(args, device, steps=0)
+def steps_alone(parts: dict[str, SharedRows], args, device: torch.device) -> Callable[[], float]:
+    """Return an epoch of train_torch.py up to its validation, as its progress lines have it."""
+    training = new_training(args, device)
+    training.rows = parts
 
     def run() -> float:
-        training.batch = 0
+        training.state.batch = 0
         start = clock(device)
-        assert training.run_epoch(rows, StopSignal(), None, Every(math.inf))
+        assert training.run_epoch(StopSignal(), None, Every(math.inf))
         wait(device)
-        return len(rows) / (clock(device) - start)
+        return parts["train"].total / (clock(device) - start)
 
     return run
 
 
 def validated(
-    parts: dict[str, train_torch.Rows], args, device: torch.device, folder: str
+    parts: dict[str, SharedRows], args, device: torch.device, folder: str
 ) -> Callable[[], float]:
-    """An epoch of train_torch.py as it is: also validated, told, saved where it is time to."""
-    training = train_torch.Training(args, device, steps=0)
+    """Return an epoch of train_torch.py as it is: also validated, logged, saved where it is due."""
+    training = new_training(args, device)
+    training.rows = parts
     checkpoint = Checkpoint(folder, {})
 
     def run() -> float:
-        args.epochs = training.epoch + 1
-        training.best = training.epoch  # always as patient
+        args.epochs = training.state.epoch + 1
+        training.state.best = training.state.epoch  # always as patient
         start = clock(device)
         with contextlib.redirect_stdout(io.StringIO()), StopSignal() as stop:
-            assert training.run(parts, stop, checkpoint)
+            assert training.run(stop, checkpoint)
         wait(device)
-        return len(parts["train"]) / (clock(device) - start)
+        return parts["train"].total / (clock(device) - start)
 
     return run
 
 
 def stepper(args, device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Forward, backward, step: the network and the optimizer are those of train_torch.py."""
-    training = train_torch.Training(args, device, steps=0)
-    layers, optimizer = training.net.layers.train(), training.optimizer
+    training = new_training(args, device)
+    layers, optimizer = training.net.layers.train(), training.state.optimizer
     loss_of = torch.nn.functional.binary_cross_entropy_with_logits
 
     def step(x: torch.Tensor, y: torch.Tensor) -> None:
@@ -142,7 +151,7 @@ def stepper(args, device: torch.device) -> Callable[[torch.Tensor, torch.Tensor]
     return step
 
 
-def bare(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], float]:
+def bare(rows: Rows, args, device: torch.device) -> Callable[[], float]:
     """The steps of an epoch and nothing else."""
     step = stepper(args, device)
     batches = list(zip(rows.x.split(args.batch_size), rows.y.split(args.batch_size), strict=True))
@@ -158,7 +167,7 @@ def bare(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], flo
     return run
 
 
-def single_rows(rows: train_torch.Rows, args, device: torch.device) -> Callable[[], float]:
+def single_rows(rows: Rows, args, device: torch.device) -> Callable[[], float]:
     """The same steps on batches of a DataLoader over single rows; few of them, for it is slow."""
     step = stepper(args, device)
     count = min(len(rows), 10_000)

@@ -81,10 +81,10 @@ def test_what_is_compared_makes_as_many_steps_on_as_many_rows(tmp_path, monkeypa
         torch.optim.AdamW, "step", lambda self, *rest: seen.append(1) or real(self, *rest)
     )
     for run in (
-        torch_throughput.bare(parts["train"], args, cpu),
-        torch_throughput.steps_alone(parts["train"], args, cpu),
+        torch_throughput.bare(parts["train"].own, args, cpu),
+        torch_throughput.steps_alone(parts, args, cpu),
         torch_throughput.validated(parts, args, cpu, str(tmp_path)),
-        torch_throughput.single_rows(parts["train"], args, cpu),
+        torch_throughput.single_rows(parts["train"].own, args, cpu),
     ):
         seen.clear()
         assert run() > 0

@@ -15,6 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
+
+from hosts import torch_group
 from tests.support.entry_points import ROOT, TRAIN
 
 # Imports what takes long, then becomes the hosts.
@@ -133,3 +136,17 @@ class ByHand:
         for process in self.running:
             process.kill()
             process.communicate()
+
+
+class Pretended(torch_group.TorchGroup):
+    """One of several processes, for what is decided before they talk."""
+
+    def __init__(self, rank: int, size: int, counts: tuple[int, ...] = ()) -> None:
+        hosts = [f"algo-{number}" for number in range(1, size + 1)]
+        process = torch_group.Process(rank, size, 0, 1, hosts, rank, ("127.0.0.1", 1))
+        super().__init__(process, range(size))
+        self.counts = counts
+
+    def all_gather(self, values: np.ndarray) -> list[np.ndarray]:
+        assert values.tolist() == [self.counts[self.rank]]
+        return [np.array([count]) for count in self.counts]

@@ -43,14 +43,7 @@ def test_every_entry_point_is_tested():
 
 @pytest.mark.parametrize(
     ("script", "bound"),
-    [
-        ("train_xgboost", 200),
-        ("train_sklearn", 150),
-        pytest.param(
-            *("train_torch", 250),
-            marks=pytest.mark.xfail(reason="rewritten next, with what several hosts need"),
-        ),
-    ],
+    [("train_xgboost", 200), ("train_sklearn", 150), ("train_torch", 250)],
 )
 def test_an_entry_point_is_short_enough_to_be_read(script, bound):
     """Learners read these three from top to bottom; what is not the story is in modules."""

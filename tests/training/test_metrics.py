@@ -68,12 +68,3 @@ def test_metrics_by_hand():
 def test_metrics_refuse_what_is_no_probability(y, p):
     with pytest.raises(ValueError, match="expected"):
         evaluate(np.array(y), np.array(p))
-
-
-def test_of_several_hosts_the_first_alone_tells(capsys):
-    for first in (True, False):
-        with metrics.only_if(first):
-            metrics.report("train", {"logloss": 0.5})
-        assert capsys.readouterr().out == ("train:logloss=0.5;\n" if first else "")
-    metrics.say("train:auc", 0.75)
-    assert capsys.readouterr().out == "train:auc=0.75;\n"

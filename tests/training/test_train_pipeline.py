@@ -1,7 +1,8 @@
-"""A network split over hosts learns what the whole one does, and what memory that takes."""
+"""A network split over hosts learns what the unsplit one does, and how much memory it takes."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -18,12 +19,12 @@ from torch.distributed import pipelining
 
 import memory_estimate
 import network
-import process_group
 import titanic
 import train_pipeline
+from hosts import torch_group
 from stub_aws.instance import namespaces_available
 from tests.support.entry_points import ROOT, TEST, TRAIN, source
-from tests.support.hosts_by_hand import ByHand
+from tests.support.hosts_by_hand import ByHand, Pretended
 from tests.support.stub_jobs import BUCKET, NONE_HERE, PYTORCH, Account, channel, unique
 
 pytestmark = pytest.mark.usefixtures("no_job")
@@ -42,15 +43,15 @@ def account(stub_aws) -> Account:
 
 @pytest.fixture
 def one(tmp_path, capsys):
-    """Run it here, on one host; gives its folder, with what it said and complained of."""
+    """Run it here, on one host; returns its folders, and what it printed."""
 
-    def run(*words: object, train=TRAIN, code: int = 0) -> SimpleNamespace:
+    def run(*arguments: object, train=TRAIN, code: int = 0) -> SimpleNamespace:
         folders = ["--model_dir", tmp_path / "one", "--output_data_dir", tmp_path / "output"]
-        given = [str(word) for word in ("--train", train, *folders, "--nthread", 1, *words)]
-        assert train_pipeline.main(given) == code
-        said, complaint = capsys.readouterr()
+        command = ("--train", train, *folders, "--nthread", 1, *arguments)
+        assert train_pipeline.main([str(argument) for argument in command]) == code
+        printed, complaint = capsys.readouterr()
         return SimpleNamespace(
-            model=tmp_path / "one", output=tmp_path / "output", said=said, complaint=complaint
+            model=tmp_path / "one", output=tmp_path / "output", printed=printed, complaint=complaint
         )
 
     return run
@@ -70,7 +71,7 @@ def same(folder, output, one) -> None:
 
     Sums are added up in another order: float32 keeps about 7 digits of each.
     """
-    curves = [pd.read_csv(place / "history.csv")["train:logloss"] for place in (output, one.output)]
+    curves = [pd.read_csv(path / "history.csv")["train:logloss"] for path in (output, one.output)]
     assert curves[0].tolist() == pytest.approx(curves[1].tolist(), rel=2e-6)
     assert len(curves[0]) == WORDS["epochs"]
     assert curves[0].is_monotonic_decreasing
@@ -116,16 +117,16 @@ def test_a_job_of_two_hosts_learns_what_one_host_does(account, one, tmp_path):
         part = torch.load(io.BytesIO(files[f"part-{host}-of-2.pt"]), weights_only=True)["state"]
         mine = [value for name, value in part.items() if name.startswith("layers.")]
         assert sum(value.numel() for value in mine) == count
-    told = json.loads(files["parameters.json"])["bytes_held"]
-    assert sum(told.values()) == 16 * COUNT
-    assert max(told.values()) < 0.7 * sum(told.values())
+    held = json.loads(files["parameters.json"])["bytes_held"]
+    assert sum(held.values()) == 16 * COUNT
+    assert max(held.values()) < 0.7 * sum(held.values())
 
 
 @pytest.mark.parametrize(("how", "hosts"), [("sharded", 2), ("pipeline", 3)])
 def test_other_splits_do_too(how, hosts, one, tmp_path):
     hand = ByHand(train_pipeline, tmp_path / "hand", hosts)
-    words = (*as_words(WORDS), "--how", how)
-    ends = hand.together(*((host, words, {}) for host in hand.hosts))
+    arguments = (*as_words(WORDS), "--how", how)
+    ends = hand.together(*((host, arguments, {}) for host in hand.hosts))
     assert [end.code for end in ends] == [0] * hosts, ends
     model, output = (tmp_path / "hand" / "0" / name for name in ("model", "output"))
     for number in range(1, hosts):  # as the artifact of a job has all hosts' files
@@ -134,9 +135,9 @@ def test_other_splits_do_too(how, hosts, one, tmp_path):
             file.rename(model / file.name)
     assert len(list(model.glob("part*"))) == (1 if how == "sharded" else hosts)
     same(model, output, one(*as_words(WORDS)))
-    told = json.loads((model / "parameters.json").read_text())["bytes_held"]
-    assert sum(told.values()) == 16 * COUNT
-    assert max(told.values()) < 0.6 * 16 * COUNT
+    held = json.loads((model / "parameters.json").read_text())["bytes_held"]
+    assert sum(held.values()) == 16 * COUNT
+    assert max(held.values()) < 0.6 * 16 * COUNT
 
 
 def test_microbatches_and_batches_that_do_not_come_out_even(one):
@@ -148,9 +149,18 @@ def test_microbatches_and_batches_that_do_not_come_out_even(one):
     assert curves[0] == pytest.approx(curves[1], rel=2e-6)
     x, y = torch.randn(6, 1), torch.tensor([1.0, 0, 1, 0, 0, 0])
     weight = torch.tensor([0.25] * 4 + [0, 0])
-    found = train_pipeline.weighted_loss(x, torch.stack([y, weight], dim=1))
+    weighted = train_pipeline.weighted_loss(x, torch.stack([y, weight], dim=1))
     loss = torch.nn.functional.binary_cross_entropy_with_logits(x[:4, 0], y[:4])
-    torch.testing.assert_close(found, loss)
+    torch.testing.assert_close(weighted, loss)
+
+
+def test_a_host_alone_records_its_own_name(one, monkeypatch):
+    monkeypatch.setenv("SM_HOSTS", '["algo-1", "algo-2"]')
+    monkeypatch.setenv("SM_CURRENT_HOST", "algo-2")
+    run = one(*as_words(WORDS), "--hosts", "alone")
+    record = json.loads((run.model / "parameters.json").read_text())
+    assert record["bytes_held"] == {"algo-2": 16 * COUNT}
+    assert "algo-2: layers 1 to 5 of 5" in run.printed
 
 
 # --- what memory it takes -------------------------------------------------------------------------
@@ -208,13 +218,14 @@ def test_its_command_prints_the_estimate(capsys):
 
 def pretend(monkeypatch, hosts: int) -> None:
     """Be the first of several, as far as what is asked before they talk."""
-    monkeypatch.setattr(process_group, "size", lambda: hosts)
+    group = contextlib.nullcontext(Pretended(0, hosts))
+    monkeypatch.setattr(torch_group, "joined", lambda *_: group)
 
 
 def test_more_hosts_than_layers_are_refused(one, monkeypatch):
     pretend(monkeypatch, 3)
-    said = one("--depth", 1, code=1).complaint
-    assert "a network of 2 layers cannot be spread over 3 hosts; give --depth 2 or more" in said
+    sentence = one("--depth", 1, code=1).complaint
+    assert "a network of 2 layers cannot be spread over 3 hosts; give --depth 2 or more" in sentence
 
 
 def test_hosts_with_other_rows_are_refused(one, monkeypatch):
@@ -238,16 +249,16 @@ def test_an_older_pytorch_is_refused_in_one_sentence(one, monkeypatch, how):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "sentence"),
     [
-        ("--how whole", "--how: expected pipeline or sharded, found 'whole'"),
+        ("--how all", "--how: expected pipeline or sharded, found 'all'"),
         ("--depth 0", "--depth: expected a whole number from 1"),
         ("--microbatch 4", "no argument --microbatch; did you mean --microbatches?"),
         ("--hosts apart", "--hosts: expected together or alone"),
     ],
 )
-def test_bad_arguments_are_refused_in_one_sentence(one, words, said):
-    assert said in one(*shlex.split(words), code=1).complaint
+def test_bad_arguments_are_refused_in_one_sentence(one, arguments, sentence):
+    assert sentence in one(*shlex.split(arguments), code=1).complaint
 
 
 def test_bad_data_end_it_with_the_sentence_about_them(one, tmp_path):
@@ -276,12 +287,12 @@ def commands() -> list[str]:
 def test_commands_of_the_manual_run_as_they_stand(command, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SM_MODEL_DIR", str(tmp_path / "model"))
     monkeypatch.setenv("SM_OUTPUT_DATA_DIR", str(tmp_path / "output"))
-    _, script, *words = shlex.split(command)
+    _, script, *arguments = shlex.split(command)
     assert script == "scripts/training/train_pipeline.py"
-    assert train_pipeline.main(words) == 0
+    assert train_pipeline.main(arguments) == 0
     written = {file.name for file in tmp_path.rglob("*") if file.is_file()}
     promised = {"part-1-of-1.pt", "parameters.json", "history.csv"}
-    assert written == (set() if "--dry_run" in words else promised)
+    assert written == (set() if "--dry_run" in arguments else promised)
 
 
 def test_importing_is_cheap():

@@ -16,10 +16,14 @@ import pandas as pd
 import pytest
 import torch
 
+import device_rows
+import devices
 import network
+import splits
 import titanic
 import train_torch
 from checkpoints import Checkpoint, Every, StopSignal
+from entry_point import UsageError
 from metrics import evaluate
 from tests.support.entry_points import SCRIPTS, TEST, TRAIN, Run, found, write
 from train_torch import COURSE, model_fn, predict
@@ -47,7 +51,7 @@ def run(tmp_path, capsys) -> RunTorch:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "sentence"),
     [
         ("--epochs 0", "--epochs: expected a whole number from 1"),
         ("--batch_size 0.5", "--batch_size: expected a whole number from 1"),
@@ -61,16 +65,28 @@ def run(tmp_path, capsys) -> RunTorch:
         ("--checkpoint_seconds -1", "--checkpoint_seconds: expected a number from 0"),
     ],
 )
-def test_bad_arguments_are_refused_in_one_sentence(run, words, said):
-    assert said in run.refuses(*shlex.split(words))
+def test_bad_arguments_are_refused_in_one_sentence(run, arguments, sentence):
+    assert sentence in run.refuses(*shlex.split(arguments))
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_refused(run, monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    said = run.refuses("--device", device)
-    assert f"argument --device: there is no {device} here for PyTorch {torch.__version__}" in said
+    sentence = run.refuses("--device", device)
+    assert (
+        f"argument --device: there is no {device} here for PyTorch {torch.__version__}" in sentence
+    )
+
+
+def test_several_hosts_train_where_their_sums_can_be_made(monkeypatch):
+    """Gloo adds up in a CPU's memory, and NCCL in CUDA's; none does in that of Apple's GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.choose("auto").type == devices.choose("mps").type == "mps"
+    assert devices.choose("auto", several=True).type == "cpu"
+    with pytest.raises(UsageError, match="there is no mps here for PyTorch"):
+        devices.choose("mps", several=True)
 
 
 def test_words_of_python_are_understood(run):
@@ -129,37 +145,37 @@ def test_each_epoch_tells_its_progress_and_its_losses(run):
 
 
 def test_early_stopping_keeps_the_best_epoch(run):
-    words = ("--epochs", 500, "--learning_rate", 0.02, "--dropout", 0.3, "--validation", TEST)
-    assert run(*words, "--early_stopping_epochs", 4) == 0
+    arguments = ("--epochs", 500, "--learning_rate", 0.02, "--dropout", 0.3, "--validation", TEST)
+    assert run(*arguments, "--early_stopping_epochs", 4) == 0
     losses, epochs = run.history()["validation:logloss"], run.parameters()["epochs"]
     assert epochs["trained"] == len(losses) < 500
     assert epochs["kept"] == losses.idxmin() == epochs["trained"] - 4
     test = titanic.read(TEST)
     result = evaluate(titanic.labels(test), predict(model_fn(run.model), test))
     assert result["logloss"] == pytest.approx(losses.min(), rel=1e-5)
-    assert run(*words, "--early_stopping_epochs", 0, "--epochs", epochs["trained"] + 3) == 0
+    assert run(*arguments, "--early_stopping_epochs", 0, "--epochs", epochs["trained"] + 3) == 0
     assert run.parameters()["epochs"]["trained"] == epochs["trained"] + 3
 
 
 def test_dropout_is_there_in_training_and_not_in_validation(run, monkeypatch):
-    modes = {"step": [], "mean_loss": [], "probabilities": []}
-    for name, seen in modes.items():
+    modes = {"step": [], "mean_loss": [], "evaluate": []}
+    for name, training in modes.items():
         real = getattr(train_torch.Training, name)
 
-        def noted(self, *rest, real=real, seen=seen):
-            found = real(self, *rest)
-            seen.append(self.net.training)
-            return found
+        def noted(self, *rest, real=real, training=training):
+            result = real(self, *rest)
+            training.append(self.net.training)
+            return result
 
         monkeypatch.setattr(train_torch.Training, name, noted)
     assert run("--epochs", 3) == 0
-    assert modes == {"step": [True] * 27, "mean_loss": [False] * 3, "probabilities": [False] * 2}
+    assert modes == {"step": [True] * 27, "mean_loss": [False] * 3, "evaluate": [False] * 2}
 
 
 def test_each_epoch_of_a_run_has_an_order_of_its_own(run, monkeypatch):
-    orders, real = [], train_torch.Rows.order
+    orders, real = [], device_rows.Rows.order
     monkeypatch.setattr(
-        train_torch.Rows, "order", lambda *args: orders.append(real(*args)) or orders[-1]
+        device_rows.Rows, "order", lambda *args: orders.append(real(*args)) or orders[-1]
     )
     for seed in (1, 2):
         assert run("--epochs", 3, "--seed", seed) == 0
@@ -167,11 +183,11 @@ def test_each_epoch_of_a_run_has_an_order_of_its_own(run, monkeypatch):
 
 
 def test_without_validation_the_last_epoch_is_kept_and_it_can_overfit(run):
-    words = ("--validation_fraction", 0, "--dropout", 0, "--weight_decay", 0, "--width", 256)
-    assert run(*words, "--epochs", 150, "--learning_rate", 0.005) == 0
-    told = run.parameters()
-    assert told["epochs"] == {"trained": 150, "kept": 150, "finished": True}
-    assert told["metrics"]["train"]["accuracy"] > 0.9
+    arguments = ("--validation_fraction", 0, "--dropout", 0, "--weight_decay", 0, "--width", 256)
+    assert run(*arguments, "--epochs", 150, "--learning_rate", 0.005) == 0
+    recorded = run.parameters()
+    assert recorded["epochs"] == {"trained": 150, "kept": 150, "finished": True}
+    assert recorded["metrics"]["train"]["accuracy"] > 0.9
     assert list(run.history().columns) == ["train:logloss"]
 
 
@@ -185,11 +201,11 @@ def test_a_training_that_runs_away_ends_in_one_sentence(run):
 def test_depth_0_is_the_logistic_regression_of_the_prepared_columns(run):
     from sklearn.linear_model import LogisticRegression
 
-    words = ("--depth", 0, "--weight_decay", 0, "--validation_fraction", 0, "--batch_size", 712)
-    assert run(*words, "--epochs", 800, "--learning_rate", 0.05) == 0
+    arguments = ("--depth", 0, "--weight_decay", 0, "--validation_fraction", 0, "--batch_size", 712)
+    assert run(*arguments, "--epochs", 800, "--learning_rate", 0.05) == 0
     train = titanic.read(TRAIN)
     net = model_fn(run.model)
-    x = net.prepare(torch.from_numpy(train_torch.features(train))).numpy()
+    x = net.prepare(torch.tensor(titanic.features(train).to_numpy())).numpy()
     other = LogisticRegression(C=1e6, max_iter=5000).fit(x, titanic.labels(train))
     y = titanic.labels(train)
     expected = evaluate(y, other.predict_proba(x)[:, 1])
@@ -219,15 +235,15 @@ def test_torch_compile_changes_no_more_than_digits(run):
 def test_auto_is_careful(monkeypatch):
     """On a CPU neither; on CUDA only where it pays; fp16 where bf16 is only emulated."""
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert train_torch.precision("auto", 4096, cpu) == torch.float32
-    assert train_torch.precision("bf16", 16, cpu) == torch.bfloat16
+    assert devices.precision("auto", 4096, cpu) == torch.float32
+    assert devices.precision("bf16", 16, cpu) == torch.bfloat16
     capability = (8, 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert train_torch.precision("auto", 64, cuda) == torch.float32
-    assert train_torch.precision("auto", 512, cuda) == torch.bfloat16
-    assert train_torch.precision("off", 512, cuda) == torch.float32
+    assert devices.precision("auto", 64, cuda) == torch.float32
+    assert devices.precision("auto", 512, cuda) == torch.bfloat16
+    assert devices.precision("off", 512, cuda) == torch.float32
     capability = (7, 5)
-    assert train_torch.precision("auto", 512, cuda) == torch.float16
+    assert devices.precision("auto", 512, cuda) == torch.float16
 
 
 def test_pytorchs_settings_are_left_as_they_were(run):
@@ -246,24 +262,24 @@ def test_pytorchs_settings_are_left_as_they_were(run):
 # --- batches --------------------------------------------------------------------------------------
 
 
-def made_rows(count: int) -> train_torch.Rows:
+def made_rows(count: int) -> device_rows.Rows:
     net = network.Network(network.Shape(columns=1))
     x = np.arange(count, dtype=np.float32)[:, None]
-    return train_torch.Rows(net, x, np.arange(count) % 2, torch.device("cpu"))
+    return device_rows.Rows(net, x, np.arange(count) % 2, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 3), (10, 10), (10, 99), (7, 1), (130, 8)])
 def test_every_row_is_seen_once_an_epoch_with_its_label(monkeypatch, count, size):
-    monkeypatch.setattr(train_torch, "BLOCK_ROWS", 32)  # several blocks
+    monkeypatch.setattr(device_rows, "BLOCK_ROWS", 32)  # several blocks
     rows = made_rows(count)
-    sizes = train_torch.cut(count, size)
+    sizes = device_rows.batch_sizes(count, size)
     assert (sum(sizes), sizes[:-1]) == (count, [size] * (len(sizes) - 1))
     batches = list(rows.batches(rows.order(seed=3), sizes))
     assert [len(x) for x, _ in batches] == sizes
-    seen = torch.cat([x for x, _ in batches])[:, 0]
-    assert sorted(seen.tolist()) == list(range(count))
-    assert torch.equal(torch.cat([y for _, y in batches]), seen % 2)
-    assert count == 7 or seen.tolist() != sorted(seen.tolist())
+    indices = torch.cat([x for x, _ in batches])[:, 0]
+    assert sorted(indices.tolist()) == list(range(count))
+    assert torch.equal(torch.cat([y for _, y in batches]), indices % 2)
+    assert count == 7 or indices.tolist() != sorted(indices.tolist())
     assert list(rows.batches(rows.order(seed=3)[count:], [])) == []
 
 
@@ -275,9 +291,9 @@ def test_each_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
 
 def test_batches_do_not_depend_on_how_rows_are_gathered(monkeypatch):
     rows = made_rows(100)
-    sizes = train_torch.cut(100, 8)
+    sizes = device_rows.batch_sizes(100, 8)
     expected = [x.tolist() for x, _ in rows.batches(rows.order(1), sizes)]
-    monkeypatch.setattr(train_torch, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(device_rows, "BLOCK_ROWS", 16)
     assert [x.tolist() for x, _ in rows.batches(rows.order(1), sizes)] == expected
 
 
@@ -299,9 +315,9 @@ def test_statistics_are_those_of_train_and_stand_in_the_model(run):
     assert prepare.fill.numpy() == pytest.approx(x.median().to_numpy(), rel=1e-6)
     assert prepare.mean.numpy() == pytest.approx(filled.mean().to_numpy(), rel=1e-6)
     assert prepare.deviation.numpy() == pytest.approx(filled.std(ddof=0).to_numpy(), rel=1e-6)
-    told = run.parameters()["statistics"]
-    assert list(told) == list(titanic.FEATURES)
-    assert told["Age"]["fill"] == x["Age"].median()
+    recorded = run.parameters()["statistics"]
+    assert list(recorded) == list(titanic.FEATURES)
+    assert recorded["Age"]["fill"] == x["Age"].median()
     saved = torch.load(run.model / "model.pt", weights_only=True)
     assert saved["categories"] == {key: list(v) for key, v in titanic.CATEGORIES.items()}
     assert saved["features"] == list(titanic.FEATURES)
@@ -353,9 +369,9 @@ def sigterm() -> None:
 
 @pytest.mark.parametrize("steps", [1, 5, 9, 10, 31])  # 9 to an epoch
 def test_stopped_and_gone_on_is_the_same_as_never_stopped(run, monkeypatch, steps):
-    whole = run.fresh("whole")
-    assert whole(*SHORT) == 0
-    expected = whole.everything()
+    unbroken = run.fresh("unbroken")
+    assert unbroken(*SHORT) == 0
+    expected = unbroken.everything()
     with monkeypatch.context() as patch:
         interrupted(patch, steps, sigterm)
         assert run(*SHORT) == 0  # it ended by itself, in order
@@ -367,15 +383,15 @@ def test_stopped_and_gone_on_is_the_same_as_never_stopped(run, monkeypatch, step
     assert run(*SHORT) == 0
     assert f"going on after {steps} steps" in run.said
     assert run.everything() == expected  # model, parameters, history; the checkpoint is gone
-    assert found(run.said)["validation:auc"] == found(whole.said)["validation:auc"]
+    assert found(run.said)["validation:auc"] == found(unbroken.said)["validation:auc"]
 
 
 @pytest.mark.parametrize("steps", [5, 9, 20])
 def test_killed_and_gone_on_is_the_same_as_never_killed(run, monkeypatch, steps):
     """Killed without a signal to note, it has what was saved last."""
-    words = (*SHORT, "--checkpoint_seconds", 0)
-    whole = run.fresh("whole")
-    assert whole(*words) == 0
+    arguments = (*SHORT, "--checkpoint_seconds", 0)
+    unbroken = run.fresh("unbroken")
+    assert unbroken(*arguments) == 0
 
     class Killed(BaseException):
         pass
@@ -386,16 +402,16 @@ def test_killed_and_gone_on_is_the_same_as_never_killed(run, monkeypatch, steps)
     with monkeypatch.context() as patch:
         interrupted(patch, steps, kill)
         with pytest.raises(Killed):
-            run(*words)
+            run(*arguments)
     assert not run.model.exists() or not list(run.model.iterdir())
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     assert f"going on after {steps - 1} steps" in run.said
-    assert run.everything() == whole.everything()
+    assert run.everything() == unbroken.everything()
 
 
 def test_killed_between_two_epochs_it_does_the_last_step_again(run, monkeypatch):
-    whole = run.fresh("whole")
-    assert whole(*SHORT) == 0
+    unbroken = run.fresh("unbroken")
+    assert unbroken(*SHORT) == 0
 
     class Killed(BaseException):
         pass
@@ -409,32 +425,41 @@ def test_killed_between_two_epochs_it_does_the_last_step_again(run, monkeypatch)
             run(*SHORT, "--checkpoint_seconds", 0)
     assert run(*SHORT) == 0
     assert "going on after 8 steps, in epoch 1" in run.said
-    assert run.everything() == whole.everything()
+    assert run.everything() == unbroken.everything()
 
 
 def test_a_stop_after_the_best_epoch_keeps_the_best(run, monkeypatch):
-    words = ("--epochs", 40, "--early_stopping_epochs", 6, "--learning_rate", 0.05, "--dropout", 0)
-    whole = run.fresh("whole")
-    assert whole(*words) == 0
-    epochs = whole.parameters()["epochs"]
+    arguments = (
+        "--epochs",
+        40,
+        "--early_stopping_epochs",
+        6,
+        "--learning_rate",
+        0.05,
+        "--dropout",
+        0,
+    )
+    unbroken = run.fresh("unbroken")
+    assert unbroken(*arguments) == 0
+    epochs = unbroken.parameters()["epochs"]
     assert epochs["trained"] == epochs["kept"] + 6
     with monkeypatch.context() as patch:
         interrupted(patch, 9 * (epochs["kept"] + 3) + 4, sigterm)
-        assert run(*words) == 0
+        assert run(*arguments) == 0
     assert run.parameters()["epochs"]["kept"] == epochs["kept"]
-    assert run(*words) == 0
-    assert run.everything() == whole.everything()
+    assert run(*arguments) == 0
+    assert run.everything() == unbroken.everything()
 
 
 def test_a_stop_in_bf16_goes_on_too(run, monkeypatch):
-    words = (*SHORT, "--amp", "bf16")
-    whole = run.fresh("whole")
-    assert whole(*words) == 0
+    arguments = (*SHORT, "--amp", "bf16")
+    unbroken = run.fresh("unbroken")
+    assert unbroken(*arguments) == 0
     with monkeypatch.context() as patch:
         interrupted(patch, 13, sigterm)
-        assert run(*words) == 0
-    assert run(*words) == 0
-    assert run.everything() == whole.everything()
+        assert run(*arguments) == 0
+    assert run(*arguments) == 0
+    assert run.everything() == unbroken.everything()
 
 
 def test_more_epochs_go_on_and_another_run_starts_anew(run, monkeypatch, tmp_path):
@@ -444,13 +469,13 @@ def test_more_epochs_go_on_and_another_run_starts_anew(run, monkeypatch, tmp_pat
     (checkpoint,) = run.checkpoints.iterdir()
     saved = checkpoint.read_bytes()
     other_data = write(tmp_path / "other.csv", pd.read_csv(TRAIN)[1:])
-    for words, train in (
+    for arguments, train in (
         (("--learning_rate", 0.02), TRAIN),
         (("--seed", 2), TRAIN),
         (("--validation", TEST), TRAIN),
         ((), other_data),
     ):
-        assert run(*SHORT, *words, train=train) == 0
+        assert run(*SHORT, *arguments, train=train) == 0
         assert "going on" not in run.said
         assert "starting anew: the 1 checkpoint(s)" in run.said
         assert checkpoint.read_bytes() == saved  # nothing of another run is taken away
@@ -464,9 +489,9 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_not_executed(run, monkeyp
         interrupted(patch, 3, sigterm)
         assert run(*SHORT) == 0
     (checkpoint,) = run.checkpoints.iterdir()
-    whole = checkpoint.read_bytes()
-    for content in (whole[:1000], b"", pickle.dumps(Payload())):
-        checkpoint.write_bytes(content)
+    content = checkpoint.read_bytes()
+    for damaged in (content[:1000], b"", pickle.dumps(Payload())):
+        checkpoint.write_bytes(damaged)
         assert run(*SHORT) == 1
         assert f"{checkpoint}: not a readable checkpoint; delete it" in run.complaint
         assert "it ran" not in run.said
@@ -506,13 +531,13 @@ def test_a_model_of_other_features_is_refused(run):
 
 
 def test_a_stop_before_the_first_step_leaves_nothing(run, monkeypatch):
-    real = train_torch.load
+    real = splits.load
 
     def load(*rest, **named):
         sigterm()
         return real(*rest, **named)
 
-    monkeypatch.setattr(train_torch, "load", load)
+    monkeypatch.setattr(splits, "load", load)
     assert run(*SHORT) == 0
     assert "stopped before the first step" in run.said
     assert not run.files()
@@ -520,20 +545,20 @@ def test_a_stop_before_the_first_step_leaves_nothing(run, monkeypatch):
 
 def test_a_real_sigterm_from_outside_is_heard(run):
     """As SageMaker sends it: to a process, in the middle of a training that would take minutes."""
-    words = run.words("--epochs", 100_000, "--early_stopping_epochs", 0)
+    arguments = run.words("--epochs", 100_000, "--early_stopping_epochs", 0)
     child = subprocess.Popen(
-        [sys.executable, run.script.file, *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, run.script.file, *arguments], stdout=subprocess.PIPE, text=True
     )
     try:
         for line in child.stdout:
             if line.startswith("epoch 3 "):
                 break
         child.send_signal(signal.SIGTERM)
-        said, _ = child.communicate(timeout=100)
+        printed, _ = child.communicate(timeout=100)
     finally:
         child.kill()
     assert child.returncode == 0
-    assert "stopped by SIGTERM in epoch" in said
+    assert "stopped by SIGTERM in epoch" in printed
     assert run.files() >= run.script.promised
     assert len(list(run.checkpoints.iterdir())) == 1
 
@@ -564,13 +589,11 @@ def test_every():
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
-    import entry_point
-
     checkpoint = Checkpoint(tmp_path, {"seed": 1})
     checkpoint.save({"epoch": 1})
     with monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "replace", fails)
-        with pytest.raises(entry_point.UsageError, match="No space left"):
+        with pytest.raises(UsageError, match="No space left"):
             checkpoint.save({"epoch": 2})
     assert checkpoint.load() == {"epoch": 1}
     assert len(list(tmp_path.iterdir())) == 1

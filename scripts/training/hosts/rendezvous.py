@@ -52,7 +52,7 @@ def exchange(
         return [message]
     if here == names[0]:
         return _listen(names, message, port, deadline)
-    return _connect(names[0], here, message, port, deadline)
+    return _report(names[0], here, message, port, deadline)
 
 
 def _listen(names: Sequence[str], message: Any, port: int, deadline: float) -> list[Any]:
@@ -100,12 +100,14 @@ def _cause(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)  # "timed out" has no number
 
 
-def _connect(first: str, here: str, message: Any, port: int, deadline: float) -> list[Any]:
+def connect(first: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first host, which may not be listening yet, nor be known by its name.
+
+    Raises UsageError if it does not answer before the deadline.
+    """
     while True:
         try:
-            # Names of hosts may come to be known only a while after the start of a job.
-            server = socket.create_connection((first, port), _seconds_to(deadline))
-            break
+            return socket.create_connection((first, port), _seconds_to(deadline))
         except OSError as error:
             if time.monotonic() + RETRY_S > deadline:
                 raise UsageError(
@@ -114,7 +116,10 @@ def _connect(first: str, here: str, message: Any, port: int, deadline: float) ->
                     "apart"
                 ) from error
         time.sleep(RETRY_S)
-    with server:
+
+
+def _report(first: str, here: str, message: Any, port: int, deadline: float) -> list[Any]:
+    with connect(first, port, deadline) as server:
         _send(server, [here, message])
         answer = _receive(server, deadline)
     if answer is None:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import train_torch
@@ -40,5 +39,4 @@ model = Path(os.environ["SM_MODEL_DIR"])
 done["left"] = sorted(file.name for file in model.iterdir())
 done["checkpoints"] = sorted(file.name for file in (model.parent / "checkpoints").glob("*"))
 (model / f"probe-{HOST}.json").write_text(json.dumps(done))
-train_torch.process_group.leave(code)
-sys.exit(code)
+train_torch.torch_group.leave(code)
