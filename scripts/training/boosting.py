@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xgboost
 
-from metrics import say_round
+from metrics import print_round
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ class Progress(xgboost.callback.TrainingCallback):
         """Print if it is time; returns False, which is for XGBoost: do not stop."""
         if epoch == 0 or (epoch + 1) % self._every == 0:
             losses = {part: {"logloss": log["logloss"][-1]} for part, log in evals_log.items()}
-            say_round(epoch + 1, losses)
+            print_round(epoch + 1, losses)
         return False
 
 

@@ -6,7 +6,7 @@
 SageMaker knows a metric only from the text a job prints. Pass ``METRIC_DEFINITIONS`` to an
 Estimator, and it draws what ``report`` prints. It looks in the logs of all hosts, so the first host
 alone reports, or each value would be there many times. The XGBoost image is the exception:
-SageMaker gives its jobs metric definitions of its own, which match what ``say_round`` prints, and
+SageMaker gives its jobs metric definitions of its own, which match what ``print_round`` prints, and
 refuses any other ("You can't override the metric definitions for Amazon SageMaker algorithms").
 """
 
@@ -23,8 +23,8 @@ PARTS = ("train", "validation")
 NAMES = ("accuracy", "logloss", "auc")
 _CHUNK = 100_000
 
-# What `say` prints and what SageMaker looks for belong together: change both or neither. The number
-# is spelled out, because `(.*)` would capture whatever else is on the line.
+# What `print_metric` prints and what SageMaker looks for belong together: change both or neither.
+# The number is spelled out, because `(.*)` would capture whatever else is on the line.
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)"
 METRIC_DEFINITIONS = [
     {"Name": f"{part}:{name}", "Regex": f"{part}:{name}={_NUMBER};"}
@@ -33,7 +33,7 @@ METRIC_DEFINITIONS = [
 ]
 
 
-def say(name: str, value: float, prefix: str = "") -> None:
+def print_metric(name: str, value: float, prefix: str = "") -> None:
     """Print one metric on a line of its own, ``name=value;``; nothing for NaN or infinity."""
     if math.isfinite(value):
         print(f"{prefix}{name}={value:.6g};", flush=True)
@@ -42,10 +42,10 @@ def say(name: str, value: float, prefix: str = "") -> None:
 def report(part: str, values: Mapping[str, float], prefix: str = "") -> None:
     """Print the metrics of one part of the data, ``train`` or ``validation``."""
     for name, value in values.items():
-        say(f"{part}:{name}", value, prefix)
+        print_metric(f"{part}:{name}", value, prefix)
 
 
-def say_round(number: int, results: Mapping[str, Mapping[str, float]]) -> None:
+def print_round(number: int, results: Mapping[str, Mapping[str, float]]) -> None:
     """Print a round's metrics as XGBoost itself does, ``[9]<tab>train-logloss:0.4<tab>...``."""
     columns = (
         f"\t{part}-{name}:{value:.6g}"

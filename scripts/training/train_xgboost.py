@@ -57,7 +57,7 @@ import titanic
 from entry_point import integer, number, threads
 from hosts import xgboost_group
 from hosts.group import Group
-from metrics import evaluate, report, say_round
+from metrics import evaluate, print_round, report
 from record import learning_curve, record, save_run, saved_file
 from stages import Stages
 
@@ -159,7 +159,7 @@ def train_in(group: Group, args: argparse.Namespace, stage: Stages) -> None:
         results = {name: evaluate(y[name], p[name]) for name in labels}
     for name, result in results.items():
         report(name, result)
-    say_round(rounds["trained"], results)
+    print_round(rounds["trained"], results)
     print(f"the model has {rounds['kept']} trees")
     print(stage)
     if args.dry_run:

@@ -24,15 +24,15 @@ def test_metric_definitions_fit_what_sagemaker_allows():
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5, 1e-9, 123456.0, 1.5e300, 1 / 3])
 def test_any_number_that_is_printed_is_read(value, capsys):
     for definition in METRIC_DEFINITIONS:
-        metrics.say(definition["Name"], value)
+        metrics.print_metric(definition["Name"], value)
         read = found(capsys.readouterr().out)
         assert read.pop(definition["Name"]) == [pytest.approx(value, rel=1e-5)]
         assert not any(read.values())
 
 
 def test_what_is_no_number_is_not_printed(capsys):
-    metrics.say("train:auc", float("nan"))
-    metrics.say("train:auc", float("inf"))
+    metrics.print_metric("train:auc", float("nan"))
+    metrics.print_metric("train:auc", float("inf"))
     assert capsys.readouterr().out == ""
 
 
