@@ -22,7 +22,7 @@ TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/torchinductor
 export PYTHON LOCK_ARGS TORCHINDUCTOR_CACHE_DIR
 
 VENV_PYTHON := .venv/bin/python
-ON_STUB := $(VENV_PYTHON) -m stub_aws $(VENV_PYTHON) -m
+ON_STUB := $(VENV_PYTHON) -m lessons.on_stub $(VENV_PYTHON) -m
 
 .PHONY: help env clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
 

@@ -2,7 +2,6 @@
 
 import functools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ import pytest
 import pytest_socket
 from xdist.scheduler import LoadScopeScheduling
 
-from stub_aws.aws import StubAWS, forget_the_person
+from lessons.on_stub import POLICY, PRICES, ROLE_NAME
+from stub_aws.aws import forget_the_person
+from stub_aws.pytest_plugin import on_stub_aws, stub_aws  # noqa: F401 - fixtures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 forget_the_person()
@@ -60,10 +61,9 @@ def _turn(item: pytest.Item) -> int:
 
 
 @pytest.fixture(scope="session")
-def stub_aws() -> Iterator[StubAWS]:
-    """One stub AWS account for the whole run; tests keep apart by names of their own."""
-    with StubAWS() as stub:
-        yield stub
+def stub_aws_options() -> dict[str, Any]:
+    """Return the settings of the stub as the lessons run on it."""
+    return {"policies": [POLICY], "role_name": ROLE_NAME, "prices_file": PRICES}
 
 
 @pytest.fixture

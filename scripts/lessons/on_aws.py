@@ -77,7 +77,7 @@ def bound(ordered: Sequence[dict[str, Any]]) -> dict[str, float]:
                 "ResourceConfig": {"InstanceCount": count, "VolumeSizeInGB": job["volume_gb"]},
             }
         )
-        by_lesson[job["lesson"]] += machines + disks
+        by_lesson[job["tags"].get("lesson", "")] += machines + disks
     return dict(sorted(by_lesson.items()))
 
 
@@ -106,7 +106,7 @@ def rehearse(lessons: Sequence[str]) -> list[dict[str, Any]]:
     """
     record = KEPT / "rehearsal.json"
     record.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "stub_aws", "--record", str(record)]
+    command = [sys.executable, "-m", "lessons.on_stub", "--record", str(record)]
     command += [sys.executable, "-m", "lessons.run", f"--output={KEPT / 'rehearsal'}"]
     code = run_child([*command, *lessons])
     if code != 0:

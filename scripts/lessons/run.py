@@ -1,7 +1,7 @@
 """Executes lessons headless, says how each one went, and keeps their pages.
 
-    python -m stub_aws python -m lessons.run                all lessons, in order
-    python -m stub_aws python -m lessons.run 03 02 03       these, in this order
+    python -m lessons.on_stub python -m lessons.run               all lessons, in order
+    python -m lessons.on_stub python -m lessons.run 03 02 03      these, in this order
 
 Leaves in build/lessons/ each executed notebook, an HTML page of it, and results.json, a list of
 `Result`s. notebooks/ is only read. The exit code is 0 only when every lesson passed.
@@ -256,7 +256,7 @@ def main(argv: list[str] | None = None) -> int:
     if not _may_run(arguments.on_aws):
         parser.error(
             "this would train on the real AWS, which bills: run it under "
-            "`python -m stub_aws`, as `make lessons` does, or add --on-aws"
+            "`python -m lessons.on_stub`, as `make lessons` does, or add --on-aws"
         )
     try:
         lessons = choose(arguments.lessons)

@@ -20,9 +20,8 @@ from xml.etree import ElementTree
 from moto.iam import access_control
 
 from . import signatures
+from .account import ACCOUNT_ID, account_of
 from .wsgi import Environ, WSGIApp, error_response, read_body
-
-ACCOUNT_ID = "123456789012"
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,22 @@ class Denied(Exception):
 class Gate:
     """WSGI middleware that lets through what the caller's policies allow.
 
+    Args:
+        app: What a request goes on to.
+        account_id: The account whose users and roles may ask.
+
     Attributes:
         used: The (role, action) pairs that were asked for and allowed; no role is "" (a user).
     """
 
-    def __init__(self, app: WSGIApp) -> None:
+    def __init__(self, app: WSGIApp, account_id: str = ACCOUNT_ID) -> None:
         self._app = app
+        self._account_id = account_id
         self.used: set[tuple[str, str]] = set()
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Any:
         try:
-            caller = authenticate(environ)
+            caller = authenticate(environ, self._account_id)
             for permission in required_permissions(environ, caller):
                 authorize(caller, permission)
                 self.used.add((caller.role, permission.action))
@@ -65,6 +69,8 @@ class Gate:
             return error_response(environ, denied.status, denied.code, denied.message)(
                 environ, start_response
             )
+        # moto guesses it from a request, and not from one that is signed in its URL.
+        environ["HTTP_X_MOTO_ACCOUNT_ID"] = self._account_id
         return self._app(environ, start_response)
 
 
@@ -78,13 +84,18 @@ class Caller:
     policies: list[dict[str, Any]]
 
     @property
+    def account(self) -> str:
+        """The number of the account that the identity belongs to."""
+        return account_of(self.arn)
+
+    @property
     def role(self) -> str:
-        """The name of the role that is worn; "" of a user."""
+        """The name of the assumed role; "" of a user."""
         kind, _, rest = self.arn.rpartition(":")[2].partition("/")
         return rest.partition("/")[0] if kind == "assumed-role" else ""
 
 
-def authenticate(environ: Environ) -> Caller:
+def authenticate(environ: Environ, account_id: str) -> Caller:
     """Find the caller of a request and verify its signature (Signature Version 4).
 
     Raises:
@@ -99,7 +110,7 @@ def authenticate(environ: Environ) -> Caller:
     token = {"X-Amz-Security-Token": signature.token} if signature.token else {}
     try:
         access_key = access_control.create_access_key(
-            ACCOUNT_ID, "aws", signature.access_key, token
+            account_id, "aws", signature.access_key, token
         )
     except access_control.CreateAccessKeyFailure:
         raise _unknown_key(signature.service) from None
@@ -193,15 +204,21 @@ def applies(statement: dict[str, Any], permission: Permission) -> bool:
 
 def _condition_holds(operator: str, key: str, expected: Any, context: dict[str, str]) -> bool:
     actual = context.get(key)
+    if operator == "Null":
+        return str(expected).lower() == str(actual is None).lower()
     if actual is None:  # a negated operator holds where the request has no such key
-        return operator.endswith("IfExists") or operator == "StringNotEquals"
+        return operator.endswith("IfExists") or "Not" in operator or "ForAllValues:" in operator
     match operator.removesuffix("IfExists"):
         case "StringEquals" | "ArnEquals":
             return actual in _as_list(expected)
-        case "StringNotEquals":
+        case "StringNotEquals" | "ArnNotEquals":
             return actual not in _as_list(expected)
+        case "StringEqualsIgnoreCase":
+            return actual.lower() in [value.lower() for value in _as_list(expected)]
         case "StringLike" | "ArnLike":
             return _matches(expected, actual)
+        case "StringNotLike" | "ArnNotLike":
+            return not _matches(expected, actual)
         case _:
             raise Denied(
                 "NotImplemented", f"The stub AWS does not know the policy condition {operator}."
@@ -252,7 +269,7 @@ def _json_permissions(caller: Caller, operation: str, body: dict[str, Any]) -> I
 
 
 def _sagemaker_resource(caller: Caller, body: dict[str, Any]) -> str:
-    arn = f"arn:aws:sagemaker:{caller.region}:{ACCOUNT_ID}"
+    arn = f"arn:aws:sagemaker:{caller.region}:{caller.account}"
     if "ResourceArn" in body:
         return body["ResourceArn"]
     for member, kind in (
@@ -276,7 +293,7 @@ def _also_needed(caller: Caller, operation: str, body: dict[str, Any]) -> Iterat
 
 def _log_resource(caller: Caller, body: dict[str, Any]) -> str:
     group = body.get("logGroupName") or body.get("logGroupNamePrefix") or "*"
-    arn = f"arn:aws:logs:{caller.region}:{ACCOUNT_ID}:log-group:{group}"
+    arn = f"arn:aws:logs:{caller.region}:{caller.account}:log-group:{group}"
     stream = body.get("logStreamName", "*" if group == "*" else "")
     return f"{arn}:log-stream:{stream}"
 
@@ -285,7 +302,7 @@ def _query_permissions(caller: Caller, form: dict[str, str]) -> Iterator[Permiss
     prefix = {"monitoring": "cloudwatch"}.get(caller.service, caller.service)
     resource = form.get("RoleArn", "*")
     if caller.service == "iam" and "RoleName" in form:
-        resource = f"arn:aws:iam::{ACCOUNT_ID}:role/{form['RoleName']}"
+        resource = f"arn:aws:iam::{caller.account}:role/{form['RoleName']}"
     yield Permission(f"{prefix}:{form.get('Action', 'Unknown')}", resource)
 
 

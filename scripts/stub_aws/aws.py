@@ -2,53 +2,100 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import tempfile
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from types import TracebackType
-from typing import Any
 
-from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
+from moto.moto_api._internal import moto_api_backend
 
-from .authorization import ACCOUNT_ID
-from .console import RIGHTS
+from . import account, roles
+from .account import ACCOUNT_ID, REGION
+from .console import RIGHTS, prices
 from .proxy import Proxy
+from .roles import FULL_ACCESS, TRUST, Document, Policy
 from .server import Server
 
-REGION = "us-east-1"
-ROLE_NAME = "sagemaker-workshop-execution-role"
+ROLE_NAME = "sagemaker-execution-role"
 CONSOLE_ROLE_NAME = "console"
-POLICIES = Path(__file__).resolve().parents[1] / "notebook_instance"
 
 # Variables that would lead a client past the stub, or to the person's own account.
 REMOVED_PREFIXES = ("AWS_", "SAGEMAKER_", "SM_")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
+_one = threading.Lock()  # moto has one state in a process, which two stubs would share
+
 
 class StubAWS:
     """A stub AWS account on the loopback address. Use it in a `with` statement.
 
+    Args:
+        account_id: The number of the account, 12 digits.
+        region: Its region.
+        role_name: The name of the execution role.
+        policies: What the execution role may do: ARNs of policies that AWS manages, files (see
+            `roles.read_policy` for what they may ask for) or documents.
+        prices_file: The prices of instances, for the costs that the console shows (see
+            `console/prices.py`); without it there are none.
+
     Attributes:
         url: The endpoint of its API.
         console_url: Its pages for a browser. Whoever knows this address may use them.
-        environment: A whole environment for a child process whose AWS calls shall come here.
-        role_arn: The execution role, with exactly the policy that the workshop ships.
+        variables: The environment variables that lead a program's AWS calls here.
+        environment: A full environment for a child process: this one's, and those variables.
+        role_name: The name of the execution role.
+        role_arn: The execution role, in which the environment acts and which jobs may be given.
+
+    Raises:
+        AccountError: There is no such account or region.
+        PolicyError: A policy cannot be used.
+        PriceError: The price file cannot be used.
+        RuntimeError: This process has a stub AWS already.
     """
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="stub-aws-")
-        self._server = Server(REGION)
-        self._proxy = Proxy(self._server.address, Path(self._folder.name))
-        self.url = self._server.url
-        self.store = self._server.store
-        self.gate = self._server.gate
-        self.role_arn = create_role(ROLE_NAME, read_policy("execution_role_policy.json"))
-        console_role = create_role(CONSOLE_ROLE_NAME, RIGHTS)
-        self.console_url = self._server.serve_console(lambda: credentials(console_role))
-        self.environment = self._environment()
+    def __init__(
+        self,
+        *,
+        account_id: str = ACCOUNT_ID,
+        region: str = REGION,
+        role_name: str = ROLE_NAME,
+        policies: Sequence[Policy | Path] = (FULL_ACCESS,),
+        prices_file: Path | None = None,
+    ) -> None:
+        account.check(account_id, region)
+        values = roles.policy_values(account_id, region, role_name)
+        documents = [
+            roles.read_policy(policy, values) if isinstance(policy, Path) else policy
+            for policy in policies
+        ]
+        price_list = prices.read(prices_file, region) if prices_file else None
+        if not _one.acquire(blocking=False):
+            raise RuntimeError("A process can have one stub AWS at a time: close the other first.")
+        with contextlib.ExitStack() as undo:
+            undo.callback(_one.release)
+            undo.callback(moto_api_backend.reset)  # the next one begins empty
+            self.account_id, self.region, self.role_name = account_id, region, role_name
+            self.role_arn = self.create_role(role_name, *documents)
+            console_role = self.create_role(CONSOLE_ROLE_NAME, RIGHTS)
+            folder = tempfile.TemporaryDirectory(prefix="stub-aws-")
+            undo.callback(folder.cleanup)
+            server = Server(region, account_id=account_id)
+            undo.callback(server.close)
+            proxy = Proxy(server.address, Path(folder.name))
+            undo.callback(proxy.close)
+            self.url = server.url
+            self.store = server.store
+            self.gate = server.gate
+            self.console_url = server.serve_console(
+                lambda: roles.credentials(console_role), price_list
+            )
+            self.variables = self._variables(Path(folder.name), proxy)
+            persons = {name: value for name, value in os.environ.items() if not misleads(name)}
+            self.environment = {**persons, **self.variables}
+            self._undo = undo.pop_all()
 
     def __enter__(self) -> StubAWS:
         return self
@@ -62,37 +109,36 @@ class StubAWS:
         self.close()
 
     def close(self) -> None:
-        """End every job and take everything down."""
-        self._server.close()
-        self._proxy.close()
-        self._folder.cleanup()
+        """End every job, take everything down and forget it."""
+        self._undo.close()
+
+    def create_role(self, name: str, *policies: Policy, trust: Document = TRUST) -> str:
+        """Make another role with these policies in the account, and return its ARN.
+
+        Raises:
+            PolicyError: AWS would refuse one of the policies.
+        """
+        return roles.create_role(name, *policies, trust=trust, account_id=self.account_id)
 
     def environment_of(self, role_arn: str) -> dict[str, str]:
-        """Like `environment`, but acting as another role."""
-        return self.environment | credentials(role_arn)
+        """Return an environment like `environment`, but acting as another role."""
+        return self.environment | roles.credentials(role_arn)
 
-    def _environment(self) -> dict[str, str]:
-        folder = Path(self._folder.name)
+    def _variables(self, folder: Path, proxy: Proxy) -> dict[str, str]:
         nothing = folder / "none"
         nothing.touch()
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(REMOVED_PREFIXES) and name.upper() not in PROXY_VARIABLES
-        }
-        proxies = {"HTTP_PROXY": self._proxy.url, "HTTPS_PROXY": self._proxy.url}
+        proxies = {"HTTP_PROXY": proxy.url, "HTTPS_PROXY": proxy.url}
         # localhost too: Jupyter and its kernels speak to each other there.
         proxies["NO_PROXY"] = "127.0.0.1,localhost,::1"
         return {
-            **kept,
-            **credentials(self.role_arn),
+            **roles.credentials(self.role_arn),
             **proxies,
             **{name.lower(): value for name, value in proxies.items()},
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-            "AWS_CA_BUNDLE": str(self._proxy.certificate),
-            "REQUESTS_CA_BUNDLE": str(self._proxy.certificate),
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_REGION": self.region,
+            "AWS_CA_BUNDLE": str(proxy.certificate),
+            "REQUESTS_CA_BUNDLE": str(proxy.certificate),
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": str(nothing),
             "AWS_SHARED_CREDENTIALS_FILE": str(nothing),
@@ -105,58 +151,13 @@ class StubAWS:
         }
 
 
+def misleads(name: str) -> bool:
+    """Return whether an environment variable would lead a client past the stub."""
+    return name.startswith(REMOVED_PREFIXES) or name.upper() in PROXY_VARIABLES
+
+
 def forget_the_person() -> None:
     """Take the person's AWS settings out of this process: boto3, also inside moto, obeys them."""
     for name in [name for name in os.environ if name.startswith(REMOVED_PREFIXES)]:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
-
-
-def read_policy(name: str) -> dict[str, Any]:
-    """A policy document that the workshop ships, with this account's values filled in."""
-
-    class AwsTemplate(Template):
-        braceidpattern = r"[A-Za-z:]+"
-
-    text = AwsTemplate((POLICIES / name).read_text(encoding="utf-8"))
-    values = {
-        "AWS::Partition": "aws",
-        "AWS::Region": REGION,
-        "AWS::AccountId": ACCOUNT_ID,
-        "ExecutionRoleName": ROLE_NAME,
-        "NotebookInstanceName": "sagemaker-workshop",
-    }
-    return json.loads(text.substitute(values))
-
-
-def create_role(name: str, policy: dict[str, Any], trust: dict[str, Any] | None = None) -> str:
-    """Make an IAM role with one inline policy and return its ARN."""
-    iam = iam_backends[ACCOUNT_ID]["aws"]
-    role = iam.create_role(
-        role_name=name,
-        assume_role_policy_document=json.dumps(trust or read_policy("execution_role_trust.json")),
-        path="/",
-        permissions_boundary=None,
-        description="",
-        tags=[],
-        max_session_duration="3600",
-    )
-    iam.put_role_policy(name, "policy", json.dumps(policy))
-    return role.arn
-
-
-def credentials(role_arn: str) -> dict[str, str]:
-    """Fresh credentials of a role as environment variables; `get_execution_role` finds the role."""
-    assumed = sts_backends[ACCOUNT_ID]["aws"].assume_role(
-        region_name=REGION,
-        role_session_name="SageMaker",
-        role_arn=role_arn,
-        policy=None,
-        duration=3600 * 12,
-        external_id=None,
-    )
-    return {
-        "AWS_ACCESS_KEY_ID": assumed.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
-        "AWS_SESSION_TOKEN": assumed.session_token,
-    }

@@ -21,7 +21,6 @@ from moto.iam.models import iam_backends
 from moto.sagemaker.responses import SageMakerResponse
 
 from . import channels, first_party, spot
-from .authorization import ACCOUNT_ID
 from .executor import Executor
 from .instance import namespaces_available
 from .metrics import Expression
@@ -188,7 +187,7 @@ class TrainingProvider(SageMakerResponse):
     # ---- What a request refers to --------------------------------------------------------------
 
     def _arn(self, name: str) -> str:
-        return f"arn:aws:sagemaker:{self.region}:{ACCOUNT_ID}:training-job/{name}"
+        return f"arn:aws:sagemaker:{self.region}:{self.current_account}:training-job/{name}"
 
     def _job(self, name: str) -> Job:
         job = self.store.get(name)
@@ -202,7 +201,8 @@ class TrainingProvider(SageMakerResponse):
         return self._job(name) if kind == "training-job" else None
 
     def _check_role(self, role_arn: str) -> None:
-        roles = {role.arn: role for role in iam_backends[ACCOUNT_ID]["aws"].roles.values()}
+        iam = iam_backends[self.current_account]["aws"]
+        roles = {role.arn: role for role in iam.roles.values()}
         role = roles.get(role_arn)
         if role is None or "sagemaker.amazonaws.com" not in trusted_services(role):
             raise invalid(

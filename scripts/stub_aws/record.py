@@ -1,7 +1,7 @@
-"""What a stub AWS saw in its life: the rights that were used, and the jobs that were ordered.
+"""Records what a stub AWS was asked: the permissions that were used, the jobs that were ordered.
 
-`python -m stub_aws --record FILE COMMAND...` writes it as JSON when COMMAND has ended. The
-tests hold the workshop's policy and the bound of its bill against it.
+`--record FILE` before the command writes it as JSON when the command has ended. By it one can
+bound what the same jobs would cost on AWS, and find the permissions that a role never needs.
 """
 
 from __future__ import annotations
@@ -10,25 +10,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .aws import ROLE_NAME, StubAWS
+from .aws import StubAWS
 from .store import Job
 
 
 def record(stub: StubAWS) -> dict[str, Any]:
-    """`actions`: those that the execution role used, whoever wore it; `jobs`: an entry for each."""
+    """Return `actions`, those that the execution role used, and `jobs`, an entry for each."""
     return {
-        "actions": sorted(action for role, action in stub.gate.used if role == ROLE_NAME),
+        "actions": sorted(action for role, action in stub.gate.used if role == stub.role_name),
         "jobs": [order(job) for job in stub.store],
     }
 
 
 def order(job: Job) -> dict[str, Any]:
-    """What bounds the price of a job; whether it has the workshop's tag, and of which lesson."""
-    tags = {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])}
+    """Return what bounds the price of a job, and its tags."""
     resources = job.request["ResourceConfig"]
     return {
-        "ours": tags.get("workshop") == "sagemaker-training",
-        "lesson": tags.get("lesson", ""),
+        "tags": {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])},
         "instance_type": resources["InstanceType"],
         "instance_count": resources["InstanceCount"],
         "volume_gb": resources.get("VolumeSizeInGB", 0),
@@ -37,5 +35,6 @@ def order(job: Job) -> dict[str, Any]:
 
 
 def write(stub: StubAWS, file: Path) -> None:
+    """Write the record into a file, whose folder need not be there."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record(stub), indent=1) + "\n", encoding="utf-8")

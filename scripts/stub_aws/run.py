@@ -305,19 +305,7 @@ class Run:
 
 def role_credentials(job: Job) -> dict[str, str]:
     """Fresh credentials of the job's role, as environment variables."""
-    assumed = sts_backends[ACCOUNT_ID]["aws"].assume_role(
-        region_name="us-east-1",
-        role_session_name="SageMaker",
-        role_arn=job.request["RoleArn"],
-        policy=None,
-        duration=3600,
-        external_id=None,
-    )
-    return {
-        "AWS_ACCESS_KEY_ID": assumed.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": assumed.secret_access_key,
-        "AWS_SESSION_TOKEN": assumed.session_token,
-    }
+    return roles.credentials(job.request["RoleArn"], seconds=3600)
 
 
 def client(service: str, job: Job, platform: Platform) -> Any:

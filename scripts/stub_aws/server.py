@@ -18,8 +18,9 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
+from .account import ACCOUNT_ID
 from .authorization import Gate
-from .console import Console, Reader
+from .console import Console, PriceList, Reader
 from .executor import Executor
 from .moto_s3 import mend
 from .provider import bind
@@ -33,7 +34,9 @@ from .wsgi import Environ, WSGIApp, error_response
 class Server:
     """The stub's API on a free port of the loopback address, in threads of this process."""
 
-    def __init__(self, region: str, quotas: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, region: str, quotas: dict[str, int] | None = None, account_id: str = ACCOUNT_ID
+    ) -> None:
         self._http = make_server(
             "127.0.0.1", 0, app=_not_ready, threaded=True, request_handler=_QuietHandler
         )
@@ -45,23 +48,26 @@ class Server:
         self.quotas = QUOTAS if quotas is None else quotas
         self.executor = Executor(Platform(self.store, self.url, region))
         provider = bind(self.store, self.executor, self.url, self.quotas)
-        self.gate = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))))
+        self.gate = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))), account_id)
         self._http.app = self.gate
         self._thread = threading.Thread(
             target=self._http.serve_forever, args=(POLL_S,), daemon=True
         )
         self._thread.start()
 
-    def serve_console(self, credentials: Callable[[], dict[str, str]]) -> str:
+    def serve_console(
+        self, credentials: Callable[[], dict[str, str]], prices: PriceList | None
+    ) -> str:
         """Put the console beside the API, and return its address.
 
         Args:
             credentials: Of its user; asked for when somebody opens it.
+            prices: By which it computes costs; None where there are none.
         """
         console = Console(
             self._http.app,
             self._http.server_port,
-            lambda: Reader(self.url, self._region, credentials()),
+            lambda: Reader(self.url, self._region, credentials(), prices),
         )
         self._http.app = console
         return console.url

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table and the shares."""
     forget_the_person()
     with StubAWS() as stub, tempfile.TemporaryDirectory() as scratch:
-        runs = ways(Account(stub.environment), Path(scratch))
+        runs = ways(Account(stub.environment, stub.role_arn), Path(scratch))
         rows = [Row(name, values, "ms") for name, values in take_turns(runs, TURNS, "jobs").items()]
     print(table(rows))
     medians = {row.name: row.median for row in rows}

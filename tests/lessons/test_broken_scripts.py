@@ -49,7 +49,7 @@ def run_lessons_of(checkout: Path, pages: Path, *lessons: str) -> subprocess.Com
     runner = [sys.executable, "-m", "lessons.run", "--output", str(pages), *lessons]
     with run_lessons.strict_kernels() as variables:
         return subprocess.run(
-            [sys.executable, "-m", "stub_aws", *runner],
+            [sys.executable, "-m", "lessons.on_stub", *runner],
             cwd=checkout,
             env={**os.environ, **variables},
             capture_output=True,

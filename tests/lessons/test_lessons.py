@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import workshop
 from lessons import pairs as notebook_pairs
 from lessons import rules as lesson_rules
 from lessons import run as run_lessons
@@ -78,7 +79,8 @@ def checkout() -> dict[str, str]:
 def on_a_fresh_stub(*command: str, record: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of this Python on a stub AWS of its own, which may `record` what it saw."""
     recording = ["--record", str(record)] if record else []
-    started = [sys.executable, "-m", "stub_aws", *recording, sys.executable, "-m", *command]
+    started = [sys.executable, "-m", "lessons.on_stub", *recording]
+    started += [sys.executable, "-m", *command]
     with run_lessons.strict_kernels() as variables:
         environment = {**os.environ, **variables}
         environment.pop("PYTEST_ADDOPTS", None)
@@ -139,9 +141,11 @@ def test_the_walk() -> None:
     unused = set(actions(shipped())) - set(seen["actions"]) - ONLY_AWS.keys() - ONLY_WHERE.keys()
     assert unused == set(), "no lesson uses these rights: take them out of the policy"
     assert seen["jobs"]
-    assert not [job for job in seen["jobs"] if not job["ours"]], "a job without the workshop's tag"
+    tags = [job["tags"] for job in seen["jobs"]]
+    ours = workshop.WORKSHOP_TAG
+    assert {tag.get(ours["Key"]) for tag in tags} == {ours["Value"]}, "a job is not tagged"
     known = {lesson.partition("_")[0] for lesson in LESSONS}
-    assert {job["lesson"] for job in seen["jobs"]} <= known
+    assert {tag["lesson"] for tag in tags} <= known
 
 
 def test_lessons_work_in_a_bucket_that_somebody_else_made_and_leave_it_as_it_was() -> None:

@@ -27,7 +27,7 @@ from tests.support.stub_roles import ADMINISTRATOR, WHOLE, lab
 from workshop import costs
 
 JOB = {"instance_type": "ml.m5.large", "instance_count": 1, "volume_gb": 30, "max_run_s": 600}
-ORDERED = [{**JOB, "lesson": "03"}, {**JOB, "lesson": "03"}, {**JOB, "lesson": "07"}]
+ORDERED = [{**JOB, "tags": {"lesson": lesson}} for lesson in ("03", "03", "07")]
 
 # What stands in for the lessons: makes the bucket and something in it, then ends as it is told.
 LESSONS = """\
@@ -81,7 +81,7 @@ def run(*arguments, rehearsal=lambda _: ORDERED, command=None, **how) -> int:
 
 
 def test_the_bound_is_price_by_machines_by_limit_and_the_disks():
-    job = {**JOB, "instance_count": 2, "lesson": "07"}
+    job = {**JOB, "instance_count": 2, "tags": {"lesson": "07"}}
     machines = 2 * 600 / 3600 * costs.price("ml.m5.large").usd
     disks = 2 * 30 * 600 / costs.MONTH_S * costs.ML_VOLUME.usd
     assert on_aws.bound([job]) == pytest.approx({"07": machines + disks})
@@ -97,7 +97,7 @@ def test_the_bound_is_said_by_lesson_and_in_all():
 
 
 def test_a_type_without_a_price_stops_all(here, capsys):
-    unknown = [{**JOB, "instance_type": "ml.unknown.large", "lesson": "03"}]
+    unknown = [{**JOB, "instance_type": "ml.unknown.large", "tags": {"lesson": "03"}}]
     assert run("--yes", rehearsal=lambda _: unknown) == 1
     assert "No training price for 'ml.unknown.large'" in capsys.readouterr().err
     assert not has_bucket(here)
@@ -382,7 +382,7 @@ def test_the_rehearsal_is_on_the_stub_and_gives_its_record(monkeypatch, tmp_path
     monkeypatch.setattr(on_aws, "run_child", child)
     assert on_aws.rehearse(["03", "08"]) == ORDERED
     (command,) = seen
-    assert command[1:3] == ["-m", "stub_aws"]
+    assert command[1:3] == ["-m", "lessons.on_stub"]
     assert "--on-aws" not in command
     assert command[-2:] == ["03", "08"]
 
@@ -396,7 +396,7 @@ def test_the_lessons_run_on_whatever_aws_there_is():
 def test_the_stub_writes_such_a_record(tmp_path):
     record = tmp_path / "record.json"
     asks = "import boto3; boto3.client('sagemaker').list_training_jobs()"
-    command = ["stub_aws", "--record", str(record), sys.executable, "-c", asks]
+    command = ["lessons.on_stub", "--record", str(record), sys.executable, "-c", asks]
     done = subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, check=False)
     assert done.returncode == 0
     assert json.loads(record.read_text()) == {

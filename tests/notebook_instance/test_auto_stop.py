@@ -26,7 +26,9 @@ import trustme
 from jupyter_client import BlockingKernelClient
 
 from notebook_instance import template as instance_template
-from stub_aws.aws import StubAWS, create_role, read_policy
+from stub_aws.aws import StubAWS
+from stub_aws.roles import create_role
+from tests.support.policies import read_policy
 from tests.support.stub_jobs import eventually, make_client
 
 SCRIPT = instance_template.FOLDER / "auto_stop.py"

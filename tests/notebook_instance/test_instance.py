@@ -22,7 +22,8 @@ from moto.s3.models import s3_backends
 
 import workshop
 from notebook_instance import instance, stacks
-from stub_aws.aws import StubAWS, create_role
+from stub_aws.aws import StubAWS
+from stub_aws.roles import create_role
 from tests.support import moto_cloudformation
 from tests.support.strangers import TAGS, everything_of
 from tests.support.stub_jobs import make_client

@@ -22,10 +22,11 @@ from cfnlint.api import lint as cfn_lint
 import workshop
 from notebook_instance import instance
 from notebook_instance import template as instance_template
-from stub_aws import aws
 from stub_aws.authorization import Permission, allows
-from stub_aws.aws import StubAWS, create_role
+from stub_aws.aws import StubAWS
+from stub_aws.roles import create_role
 from tests.support import moto_cloudformation
+from tests.support.policies import read_policy
 from tests.support.stub_jobs import make_client
 
 FOLDER = instance_template.FOLDER
@@ -193,15 +194,11 @@ def test_the_bucket_is_the_one_that_the_lessons_use(stack: Stack) -> None:
     assert stack.s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == REGION
 
 
-def test_the_role_has_the_policy_that_the_tests_enforce(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(aws, "REGION", REGION)
-    monkeypatch.setattr(aws, "ROLE_NAME", ROLE)
+def test_the_role_has_the_policy_that_the_tests_enforce(stack: Stack) -> None:
     given = stack.iam.get_role_policy(RoleName=ROLE, PolicyName="workshop")["PolicyDocument"]
-    assert given == aws.read_policy("execution_role_policy.json")
+    assert given == read_policy("execution_role_policy.json", ROLE, REGION)
     trust = stack.iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"]
-    assert trust == aws.read_policy("execution_role_trust.json")
+    assert trust == read_policy("execution_role_trust.json")
     names = stack.iam.list_role_policies(RoleName=ROLE)["PolicyNames"]
     assert sorted(names) == ["auto-stop", "workshop"]
     assert stack.iam.list_attached_role_policies(RoleName=ROLE)["AttachedPolicies"] == []

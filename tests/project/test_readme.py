@@ -176,7 +176,8 @@ def test_stub() -> None:
     """`.venv/bin/python -m stub_aws .venv/bin/python -c "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"`: names the role."""  # noqa: E501
     done = run(STUB)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("arn:aws:sts::123456789012:assumed-role/sagemaker-workshop-")
+    role = "arn:aws:sts::123456789012:assumed-role/sagemaker-execution-role/"
+    assert done.stdout.startswith(role)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

@@ -11,7 +11,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from stub_aws.authorization import Permission, allows
-from stub_aws.aws import create_role, read_policy
+from stub_aws.roles import create_role
+from tests.support.policies import read_policy
 from tests.support.stub_jobs import BUCKET, LOG_GROUP, ONCE, Account, make_client, unique
 
 TRAINING_JOB = "arn:aws:sagemaker:us-east-1:123456789012:training-job"

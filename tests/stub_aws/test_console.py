@@ -16,9 +16,19 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from stub_aws.aws import ROLE_NAME
 from stub_aws.console import RIGHTS, web
 from tests.support import browser as browsers
-from tests.support.stub_jobs import BUCKET, Account, Meeting, eventually, needs_namespaces, unique
+from tests.support import stub_jobs
+from tests.support.stub_jobs import (
+    BUCKET,
+    Account,
+    Meeting,
+    StubProcess,
+    eventually,
+    needs_namespaces,
+    unique,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = {
@@ -188,6 +198,27 @@ def test_list_is_filtered_by_name_and_status_and_says_when_nothing_fits(page, tr
     assert page.focused() == "by-name"
 
 
+def test_without_prices_there_are_seconds_instead_of_costs(chromium, monkeypatch):
+    monkeypatch.setattr(stub_jobs, "STUB", [sys.executable, "-m", "stub_aws"])
+    with StubProcess() as stub:
+        account = Account(stub.environment, f"arn:aws:iam::123456789012:role/{ROLE_NAME}")
+        name = account.run()["TrainingJobName"]
+        page = Page(chromium, stub.environment["SAGEMAKER_CONSOLE_URL"])
+        page.open()
+        page.sees("Completed", ".jobs")
+        assert page.text(".jobs th").split() == ["Name", "Status", "Created", "Duration", "Billed"]
+        assert re.fullmatch(r"[\d.]+ s", page.text(".jobs td:nth-child(5)"))
+        assert "1 x ml.m5.large; the stub AWS has no prices" in page.one(
+            ".jobs td:nth-child(5)"
+        ).get_attribute("title")
+        page.button("Billed").click()
+        assert page.one("th[aria-sort]").text.startswith("Billed")
+        page.open(f"jobs/{name}")
+        page.sees("Billable", ".facts")
+        assert "Cost" not in page.text("main")
+        assert "$" not in page.text("main")
+
+
 def test_job_that_starts_and_ends_is_seen_without_a_reload(page, account):
     name = unique("fresh")
     page.open(f"?name={name}")
@@ -227,7 +258,7 @@ def test_job_opens_from_the_list_and_shows_what_it_was_asked_and_left(page, acco
         ("sagemaker-workshop-execution-role", ".settings"),
         ("Tags (1)", ".settings"),
         ("1 x ml.m5.large", ".facts"),
-        ("No line of the log told a metric.", "main"),
+        ("No line of the log holds a metric.", "main"),
     ):
         page.sees(text, place)
     described = account.describe(name)

@@ -86,11 +86,25 @@ def test_a_command_that_does_not_exist_is_said_in_one_line():
     assert done.stderr == ("stub AWS: cannot run no-such-command: No such file or directory\n")
 
 
-@pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--help"], 0)])
-def test_without_a_command_it_says_how_it_is_used(arguments, code):
-    done = run(*arguments)
-    assert done.returncode == code
-    assert "python -m stub_aws COMMAND" in done.stderr
+def test_without_a_command_it_says_how_it_is_used():
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: python -m stub_aws [OPTION...] COMMAND")
+    assert done.stderr.endswith("error: there is no COMMAND to run\n")
+
+
+def test_help_shows_every_option():
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python -m stub_aws [OPTION...] COMMAND")
+    for option in ("--policy", "--role-name", "--account", "--region", "--prices", "--record"):
+        assert f"\n  {option} " in done.stdout
+
+
+def test_what_follows_the_command_is_the_commands():
+    script = "import sys; print(sys.argv[1:])"
+    done = run("--", sys.executable, "-c", script, "--region", "mars", "--")
+    assert done.stdout == "['--region', 'mars', '--']\n"
 
 
 def test_the_command_keeps_its_input_and_output():

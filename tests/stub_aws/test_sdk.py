@@ -78,7 +78,7 @@ def test_the_sdk_finds_role_account_and_bucket(sdk):
 
 
 def test_the_sdk_names_its_default_bucket_by_the_account(stub_aws, sdk, monkeypatch):
-    from stub_aws.aws import create_role
+    from stub_aws.roles import create_role
 
     rights = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     administrator = create_role(

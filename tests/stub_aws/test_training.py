@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stub_aws import run
-from stub_aws.aws import create_role
+from stub_aws.roles import create_role
 from tests.support.stub_jobs import (
     BUCKET,
     IMAGE,
@@ -586,7 +586,7 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused(administrator, role):
                 }
             ],
         }
-        role = create_role(unique("for-lambda"), ALL_RIGHTS, trust)
+        role = create_role(unique("for-lambda"), ALL_RIGHTS, trust=trust)
     request = administrator.request("", RoleArn=role)
     code, message = refusal(administrator.sagemaker.create_training_job, **request)
     assert code == "ValidationException"

@@ -1,6 +1,6 @@
 """All lessons on one AWS, from the last but one to the first; then 08, which cleans up; and back.
 
-    python -m stub_aws python -m tests.support.lesson_walk --output build/tests/walk
+    python -m lessons.on_stub python -m tests.support.lesson_walk --output build/tests/walk
 
 At the turn there should be nothing that bills, and on the way back every lesson makes again what it
 needs. Only the first three go back, unless --full: a whole way takes minutes. Leaves, beside the

@@ -31,6 +31,7 @@ import pytest
 from botocore.config import Config
 from botocore.validate import ParamValidator
 
+from lessons.on_stub import OPTIONS, ROLE_NAME
 from stub_aws.instance import NO_NAMESPACES, namespaces_available
 from stub_aws.validation import validation_message
 
@@ -42,7 +43,7 @@ IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.4-2-cpu-py3"
 PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu-py312"
 BUCKET = "sagemaker-workshop-123456789012-us-east-1"
 OUR_TAG = {"Key": "workshop", "Value": "sagemaker-training"}  # so it is the workshop's
-ROLE_ARN = "arn:aws:iam::123456789012:role/sagemaker-workshop-execution-role"
+ROLE_ARN = f"arn:aws:iam::123456789012:role/{ROLE_NAME}"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 FINAL = ("Completed", "Failed", "Stopped")
 PATIENCE_S = 60  # how long a wait may take before it is an error
@@ -468,7 +469,7 @@ def without_console(said: str) -> str:
     return rest
 
 
-STUB = [sys.executable, "-m", "stub_aws"]
+STUB = [sys.executable, "-m", "stub_aws", *OPTIONS]
 
 # Runs a command as an ordinary user would who has no entry in the list of users: root, where it is
 # root who tests, but by another number and without root's power over files.

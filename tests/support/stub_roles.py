@@ -23,14 +23,10 @@ import boto3
 import botocore.session
 from botocore.loaders import Loader
 
-from stub_aws.aws import (
-    REGION,
-    ROLE_NAME,
-    StubAWS,
-    create_role,
-    forget_the_person,
-    read_policy,
-)
+from lessons.on_stub import ROLE_NAME
+from stub_aws.aws import REGION, StubAWS, forget_the_person
+from stub_aws.roles import create_role
+from tests.support.policies import read_policy
 from tests.support.stub_jobs import REPOSITORY
 
 if TYPE_CHECKING:
@@ -61,8 +57,7 @@ def without(policy: dict[str, Any], action: str) -> dict[str, Any]:
 
 def shipped(role_name: str = ROLE_NAME) -> dict[str, Any]:
     """The policy that the workshop ships, as it stands for a role of this name."""
-    text = json.dumps(read_policy("execution_role_policy.json"))
-    return json.loads(text.replace(f":role/{ROLE_NAME}", f":role/{role_name}"))
+    return read_policy("execution_role_policy.json", role_name)
 
 
 def role_of(action: str) -> str:

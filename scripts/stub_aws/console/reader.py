@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from workshop import costs
-
 from ..clients import make_client
 from ..logs import LOG_GROUP
 from ..metrics import Expressions
@@ -47,34 +45,49 @@ RIGHTS = {
 
 
 class Reader:
-    """Reads and stops jobs with the credentials of the console's user."""
+    """Reads and stops jobs with the credentials of the console's user.
 
-    def __init__(self, endpoint: str, region: str, credentials: dict[str, str]) -> None:
-        place = (endpoint, region, credentials)
-        self._sagemaker = make_client("sagemaker", *place)
-        self._logs = make_client("logs", *place)
-        self._s3 = make_client("s3", *place, signature_version="s3v4")  # of the links, too
+    Args:
+        prices: By which costs are computed; None where there are none.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        region: str,
+        credentials: dict[str, str],
+        prices: PriceList | None = None,
+    ) -> None:
+        access = (endpoint, region, credentials)
+        self._sagemaker = make_client("sagemaker", *access)
+        self._logs = make_client("logs", *access)
+        self._s3 = make_client("s3", *access, signature_version="s3v4")  # of the links, too
+        self._prices = prices
         self._ended: dict[str, tuple[datetime, dict[str, Any]]] = {}
         self._expressions: dict[str, Expressions] = {}  # a slow one stays switched off
 
     # ---- Jobs ----------------------------------------------------------------------------------
 
     def jobs(self) -> dict[str, Any]:
-        """The newest jobs: name, status, times, machines and cost of each."""
+        """Return the newest jobs: name, status, times, machines and cost of each."""
         pages = self._sagemaker.get_paginator("list_training_jobs").paginate(
             SortBy="CreationTime",
             SortOrder="Descending",
             PaginationConfig={"MaxItems": MAX_JOBS, "PageSize": 100},
         )
-        found = [entry for page in pages for entry in page["TrainingJobSummaries"]]
-        return {"now": _now(), "jobs": [_row(self._description(entry)) for entry in found]}
+        newest = [entry for page in pages for entry in page["TrainingJobSummaries"]]
+        return {
+            "now": _now(),
+            "priced": self._prices is not None,
+            "jobs": [self._row(self._description(entry)) for entry in newest],
+        }
 
     def _description(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """A job's description; that of a job that has ended changes no more and is kept."""
+        """Return a job's description; that of a job that has ended is final and cached."""
         name, modified = summary["TrainingJobName"], summary["LastModifiedTime"]
-        kept = self._ended.get(name)
-        if kept and kept[0] == modified:
-            return kept[1]
+        cached = self._ended.get(name)
+        if cached and cached[0] == modified:
+            return cached[1]
         description = self._describe(name)
         if description["TrainingJobStatus"] in ENDED:
             self._ended[name] = (modified, description)
@@ -86,27 +99,45 @@ class Reader:
         return description
 
     def job(self, name: str) -> dict[str, Any]:
-        """One job: its description, tags, cost so far, and what it has put into S3."""
+        """Return one job: its description, tags, cost so far, and what it has put into S3."""
         description = self._describe(name)
         tags = self._sagemaker.list_tags(ResourceArn=description["TrainingJobArn"])["Tags"]
         return {
             "now": _now(),
-            "job": _row(description),
+            "priced": self._prices is not None,
+            "job": self._row(description),
             "description": description,
             "tags": {tag["Key"]: tag["Value"] for tag in tags},
             "artifacts": self._artifacts(description),
         }
 
     def _artifacts(self, description: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The objects below the job's own output folder."""
+        """Return the objects below the job's own output folder."""
         bucket, prefix = split_uri(description["OutputDataConfig"]["S3OutputPath"])
         parts = (prefix.strip("/"), description["TrainingJobName"], "output/")
         folder = "/".join(part for part in parts if part)
         try:
-            found = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder)
+            listing = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder)
         except self._s3.exceptions.NoSuchBucket:
             return []
-        return [_entry(bucket, thing) for thing in found.get("Contents", [])]
+        return [_entry(bucket, item) for item in listing.get("Contents", [])]
+
+    def _row(self, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row of a job. `seconds` is from its creation to its end, or to now."""
+        status = description["TrainingJobStatus"]
+        end = description["LastModifiedTime"] if status in ENDED else _now()
+        end = description.get("TrainingEndTime", end)
+        resources = description["ResourceConfig"]
+        return {
+            "name": description["TrainingJobName"],
+            "status": status,
+            "secondary": description["SecondaryStatus"],
+            "created": description["CreationTime"],
+            "seconds": max(0.0, (end - description["CreationTime"]).total_seconds()),
+            "machines": f"{resources['InstanceCount']} x {resources['InstanceType']}",
+            "ended": status in ENDED,
+            **bill(description, _now(), self._prices),
+        }
 
     def stop(self, name: str) -> dict[str, Any]:
         """Ask a job to stop."""
@@ -116,7 +147,7 @@ class Reader:
     # ---- Logs ----------------------------------------------------------------------------------
 
     def logs(self, name: str, after: Mapping[str, str]) -> dict[str, Any]:
-        """What a job's streams hold after the tokens of an earlier answer, and the metrics in it.
+        """Return what a job's streams hold after the tokens of an earlier answer, with its metrics.
 
         `after` and the answer's `tokens` map a stream's name to CloudWatch's token.
         """
@@ -127,13 +158,13 @@ class Reader:
         for stream in self._streams(name):
             events, tokens[stream] = self._events(stream, after.get(stream))
             streams.append({"stream": stream, "host": host_of(stream), "events": events})
-        found = [
+        metrics = [
             {"name": metric, "time": event["time"], "value": value}
             for stream in streams
             for event in stream["events"]
             for metric, value in expressions.find(event["message"])[0]
         ]
-        return {"streams": streams, "tokens": tokens, "metrics": found}
+        return {"streams": streams, "tokens": tokens, "metrics": metrics}
 
     def _streams(self, name: str) -> list[str]:
         pages = self._logs.get_paginator("describe_log_streams").paginate(
@@ -160,7 +191,7 @@ class Reader:
     # ---- Objects -------------------------------------------------------------------------------
 
     def objects(self, bucket: str, prefix: str, token: str | None) -> dict[str, Any]:
-        """One page of a bucket below `prefix`: folders, objects, and the token of the next page.
+        """Return one page of a bucket below `prefix`: folders, objects, the token of the next page.
 
         Without a bucket: all buckets.
         """
@@ -175,13 +206,15 @@ class Reader:
         )
         return {
             "folders": [item["Prefix"] for item in page.get("CommonPrefixes", [])],
-            "objects": [_entry(bucket, thing) for thing in page.get("Contents", [])],
+            "objects": [_entry(bucket, item) for item in page.get("Contents", [])],
             "next": page.get("NextContinuationToken"),
         }
 
     def download_link(self, bucket: str, key: str) -> str:
-        """A signed address of an object. The browser saves what it finds there, and never shows it:
-        a page that a job wrote must not run beside this one."""
+        """Return a signed address of an object, which the browser saves and never shows.
+
+        A page that a job wrote must not run beside this one.
+        """
         wanted = {
             "Bucket": bucket,
             "Key": key,
@@ -192,53 +225,26 @@ class Reader:
         return self._s3.generate_presigned_url("get_object", Params=wanted, ExpiresIn=LINK_S)
 
 
-# ---- From AWS's answers to rows ----------------------------------------------------------------
+# ---- From AWS's answers to JSON ----------------------------------------------------------------
 
 
-def _row(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What the list says of a job. `seconds` is from its creation to its end, or to now."""
-    status = description["TrainingJobStatus"]
-    end = description["LastModifiedTime"] if status in ENDED else datetime.now(timezone.utc)
-    end = description.get("TrainingEndTime", end)
-    resources = description["ResourceConfig"]
-    return {
-        "name": description["TrainingJobName"],
-        "status": status,
-        "secondary": description["SecondaryStatus"],
-        "created": description["CreationTime"],
-        "seconds": max(0.0, (end - description["CreationTime"]).total_seconds()),
-        "machines": f"{resources['InstanceCount']} x {resources['InstanceType']}",
-        "ended": status in ENDED,
-        **_cost(description),
-    }
-
-
-def _cost(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Dollars so far, the sum in words, and why where there are none."""
-    try:
-        cost = costs.so_far(description, datetime.now(timezone.utc))
-    except costs.CostError as error:
-        return {"usd": None, "cost": str(error)}
-    return {"usd": cost.usd, "cost": str(cost)}
-
-
-def _entry(bucket: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(bucket: str, item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "bucket": bucket,
-        "key": thing["Key"],
-        "bytes": thing["Size"],
-        "modified": thing["LastModified"],
+        "key": item["Key"],
+        "bytes": item["Size"],
+        "modified": item["LastModified"],
     }
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://` URI."""
+    """Return bucket and key of an `s3://` URI."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
 def host_of(stream: str) -> str:
-    """`algo-1` of the stream `JOB/algo-1-1700000000000`."""
+    """Return `algo-1` of the stream `JOB/algo-1-1700000000000`."""
     return stream.rpartition("/")[2].rpartition("-")[0]
 
 
@@ -247,7 +253,7 @@ def _now() -> datetime:
 
 
 def as_json(answer: Mapping[str, Any]) -> str:
-    """JSON text of an answer; moments become ISO 8601."""
+    """Return the JSON text of an answer; moments become ISO 8601."""
     return json.dumps(answer, default=_plain)
 
 

@@ -9,8 +9,8 @@ const MARKS = ["round", "square", "diamond", "ring"];
 const MOST_MARKS = 40;
 
 export class Charts {
-  constructor(place) {
-    this.place = place;
+  constructor(container) {
+    this.container = container;
     this.series = new Map(); // name -> [{ time, value }], time in ms
     this.cards = new Map();
   }
@@ -38,10 +38,10 @@ export class Charts {
         h("details", {}, h("summary", {}, "Values"), h("div", { class: "scroll", tabindex: "0" }, h("table", {}, h("thead", {}, card.heads), card.values))),
       );
       this.cards.set(group, card);
-      this.place.append(card.figure);
+      this.container.append(card.figure);
     }
     const card = this.cards.get(group);
-    card.title.replaceChildren(h("strong", {}, group), ...names.map((name, place) => legend(name, place, this.series.get(name))));
+    card.title.replaceChildren(h("strong", {}, group), ...names.map((name, index) => legend(name, index, this.series.get(name))));
     card.picture.replaceChildren(this.picture(names));
     const begin = this.begin();
     card.heads.replaceChildren(...["Seconds", "Metric", "Value"].map((text) => h("th", { scope: "col" }, text)));
@@ -65,11 +65,11 @@ export class Charts {
     const values = all.map(({ value }) => value);
     const [low, high] = roomy(Math.min(...values), Math.max(...values));
     const y = scale(low, high, HEIGHT - PAD.bottom, PAD.top);
-    const said = names.map((name) => {
+    const labels = names.map((name) => {
       const points = this.series.get(name);
       return `${name}: ${points.length} values, from ${number(points[0].value)} to ${number(points.at(-1).value)}`;
     });
-    const image = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": said.join("; ") });
+    const image = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": labels.join("; ") });
     for (const tick of ticks(low, high)) {
       image.append(
         svg("line", { class: "grid", x1: PAD.left, x2: WIDTH - PAD.right, y1: y(tick), y2: y(tick) }),
@@ -79,12 +79,12 @@ export class Charts {
     for (const tick of ticks(0, Math.max(...seconds, 0.001), 4)) {
       image.append(svg("text", { class: "tick", x: x(tick), y: HEIGHT - 8, "text-anchor": "middle" }, `${number(tick)} s`));
     }
-    names.forEach((name, place) => {
+    names.forEach((name, index) => {
       const points = this.series.get(name).map(({ time, value }) => [x((time - begin) / 1000), y(value), value, time]);
-      image.append(svg("polyline", { class: `curve c${place % 4}`, points: points.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" ") }));
+      image.append(svg("polyline", { class: `curve c${index % 4}`, points: points.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" ") }));
       const marked = points.length > MOST_MARKS ? points.slice(-1) : points;
       for (const [px, py, value, time] of marked) {
-        image.append(mark(place, px, py, `${name} = ${number(value)} after ${((time - begin) / 1000).toFixed(2)} s`));
+        image.append(mark(index, px, py, `${name} = ${number(value)} after ${((time - begin) / 1000).toFixed(2)} s`));
       }
     });
     return image;
@@ -93,18 +93,18 @@ export class Charts {
 
 const groupOf = (name) => name.slice(name.lastIndexOf(":") + 1);
 
-function legend(name, place, points) {
-  const key = svg("svg", { class: "key", viewBox: "0 0 22 10", "aria-hidden": "true" }, svg("line", { class: `curve c${place % 4}`, x1: 0, x2: 22, y1: 5, y2: 5 }), mark(place, 11, 5));
+function legend(name, index, points) {
+  const key = svg("svg", { class: "key", viewBox: "0 0 22 10", "aria-hidden": "true" }, svg("line", { class: `curve c${index % 4}`, x1: 0, x2: 22, y1: 5, y2: 5 }), mark(index, 11, 5));
   const part = name.includes(":") ? name.slice(0, name.lastIndexOf(":")) : "";
   return h("span", { class: "legend" }, key, part ? `${part} ` : "", h("b", {}, number(points.at(-1).value)));
 }
 
-function mark(place, x, y, title) {
-  const kind = MARKS[place % 4];
+function mark(index, x, y, title) {
+  const kind = MARKS[index % 4];
   const shape =
     kind === "round" || kind === "ring"
-      ? svg("circle", { class: `mark c${place % 4} ${kind}`, cx: x.toFixed(1), cy: y.toFixed(1), r: 3 })
-      : svg("rect", { class: `mark c${place % 4}`, x: (x - 2.8).toFixed(1), y: (y - 2.8).toFixed(1), width: 5.6, height: 5.6, transform: kind === "diamond" ? `rotate(45 ${x.toFixed(1)} ${y.toFixed(1)})` : null });
+      ? svg("circle", { class: `mark c${index % 4} ${kind}`, cx: x.toFixed(1), cy: y.toFixed(1), r: 3 })
+      : svg("rect", { class: `mark c${index % 4}`, x: (x - 2.8).toFixed(1), y: (y - 2.8).toFixed(1), width: 5.6, height: 5.6, transform: kind === "diamond" ? `rotate(45 ${x.toFixed(1)} ${y.toFixed(1)})` : null });
   if (title) shape.append(svg("title", {}, title));
   return shape;
 }
@@ -120,7 +120,7 @@ function ticks(low, high, count = 5) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  const found = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) found.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
-  return found;
+  const ticks = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high + step / 1e6; tick += step) ticks.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
+  return ticks;
 }

@@ -63,17 +63,17 @@ export async function jobPage(main, name) {
     show(parts.settings, [description, answer.tags], () => settings(answer));
     show(parts.hyperparameters, description.HyperParameters ?? {}, hyperparameters);
     show(parts.channels, [description.InputDataConfig ?? [], description.CheckpointConfig ?? null], channels);
-    show(parts.artifacts, answer.artifacts, (found) => artifacts(found, job.ended));
+    show(parts.artifacts, answer.artifacts, (objects) => artifacts(objects, job.ended));
     const defined = (description.AlgorithmSpecification.MetricDefinitions ?? []).length;
     noMetrics.hidden = charts.series.size > 0;
-    const none = job.ended ? "No line of the log told a metric." : "No line of the log has told a metric yet.";
+    const none = job.ended ? "No line of the log holds a metric." : "No line of the log holds a metric yet.";
     setText(noMetrics, defined ? none : "The job has no metric definitions.");
   }
 
   draw(first);
   await repeat(700, async () => {
     const answer = await ask(`jobs/${encodeURIComponent(name)}`);
-    await readLog(); // after the status: when that is final, this is the whole log
+    await readLog(); // after the status: when that is final, the log is complete
     draw(answer);
     return !answer.job.ended;
   });
@@ -105,22 +105,23 @@ function stopQuestion(name) {
 
 const failure = (reason) => h("div", { class: "failure" }, h("h2", {}, "Failure reason"), h("pre", { tabindex: "0" }, reason));
 
-function facts({ job, description }) {
-  return [
+function facts({ job, description, priced }) {
+  const rows = [
     ["Machines", job.machines],
     ["Created", dateTime(job.created)],
     ["Duration", duration(job.seconds)],
     ["Billable", description.BillableTimeInSeconds === undefined ? "–" : `${description.BillableTimeInSeconds} s each`],
-    [job.ended ? "Cost" : "Cost so far", dollars(job.usd), job.cost],
   ];
+  if (priced) rows.push([job.ended ? "Cost" : "Cost so far", dollars(job.usd), job.cost]);
+  return rows;
 }
 
 const drawFacts = (rows) =>
   h("dl", {}, rows.map(([name, value, title]) => h("div", { title }, h("dt", {}, name), h("dd", {}, value))));
 
-function drawTimeline(place, steps, now) {
+function drawTimeline(container, steps, now) {
   const lengths = steps.map((step) => (new Date(step.EndTime ?? now) - new Date(step.StartTime)) / 1000);
-  show(place, [steps, lengths.map((length) => length.toFixed(1))], () => {
+  show(container, [steps, lengths.map((length) => length.toFixed(1))], () => {
     const bar = h("div", { class: "bar", "aria-hidden": "true" });
     steps.forEach((step, index) => {
       if (step.EndTime && lengths[index] === 0) return;
@@ -181,15 +182,15 @@ function pairs(rows) {
 }
 
 // What the SDK sends for itself stands after what the learner chose.
-function hyperparameters(given) {
+function hyperparameters(all) {
   const own = (name) => !name.startsWith("sagemaker_");
-  const chosen = Object.fromEntries(Object.entries(given).filter(([name]) => own(name)));
-  return [pairs(chosen), folded("The toolkit's own", Object.fromEntries(Object.entries(given).filter(([name]) => !own(name))))];
+  const chosen = Object.fromEntries(Object.entries(all).filter(([name]) => own(name)));
+  return [pairs(chosen), folded("The toolkit's own", Object.fromEntries(Object.entries(all).filter(([name]) => !own(name))))];
 }
 
 function uri(text) {
-  const place = splitUri(text);
-  return place ? h("a", { href: objectsPath(place.bucket, place.key) }, text) : text;
+  const target = splitUri(text);
+  return target ? h("a", { href: objectsPath(target.bucket, target.key) }, text) : text;
 }
 
 function channels([inputs, checkpoints]) {
@@ -202,13 +203,13 @@ function channels([inputs, checkpoints]) {
   return rows.length ? h("dl", { class: "pairs" }, rows) : h("p", { class: "nothing" }, "The job has no channel.");
 }
 
-function artifacts(found, ended) {
-  if (!found.length) return h("p", { class: "nothing" }, ended ? "The job has left none." : "None yet; they come at the end.");
+function artifacts(objects, ended) {
+  if (!objects.length) return h("p", { class: "nothing" }, ended ? "The job has left none." : "None yet; they come at the end.");
   return h(
     "ul",
     { class: "entries" },
-    found.map((thing) =>
-      h("li", {}, h("a", { href: downloadPath(thing.bucket, thing.key), download: true }, thing.key.split("/").pop()), h("span", { class: "how" }, bytes(thing.bytes))),
+    objects.map((object) =>
+      h("li", {}, h("a", { href: downloadPath(object.bucket, object.key), download: true }, object.key.split("/").pop()), h("span", { class: "how" }, bytes(object.bytes))),
     ),
   );
 }

@@ -10,8 +10,10 @@ const COLUMNS = [
   { key: "status", title: "Status", first: "ascending" },
   { key: "created", title: "Created", first: "descending" },
   { key: "seconds", title: "Duration", first: "descending", numeric: true },
-  { key: "usd", title: "Cost", first: "descending", numeric: true },
 ];
+const COST = { key: "usd", title: "Cost", first: "descending", numeric: true };
+// The last column where no prices are known: the seconds of all instances together.
+const BILLED = { key: "billed_seconds", title: "Billed", first: "descending", numeric: true };
 
 export const statusMark = (status, secondary) =>
   h(
@@ -31,7 +33,8 @@ export async function jobsPage(main) {
     sort: asked.get("sort") ?? "created",
     order: asked.get("order") ?? "descending",
   };
-  let jobs = [];
+  let { jobs, priced } = await ask("jobs");
+  const columns = [...COLUMNS, priced ? COST : BILLED];
   const rows = new Map();
 
   const nameBox = h("input", { id: "by-name", type: "search", value: state.name, placeholder: "part of a name", autocomplete: "off", spellcheck: "false", oninput: () => choose({ name: nameBox.value }) });
@@ -43,11 +46,11 @@ export async function jobsPage(main) {
   );
   const sortBox = h(
     "select",
-    { id: "by-column", onchange: () => choose({ sort: sortBox.value, order: COLUMNS.find(({ key }) => key === sortBox.value).first }) },
-    COLUMNS.map(({ key, title }) => h("option", { value: key, selected: key === state.sort }, title)),
+    { id: "by-column", onchange: () => choose({ sort: sortBox.value, order: columns.find(({ key }) => key === sortBox.value).first }) },
+    columns.map(({ key, title }) => h("option", { value: key, selected: key === state.sort }, title)),
   );
   const count = h("p", { class: "count", role: "status" });
-  const heads = COLUMNS.map((column) =>
+  const heads = columns.map((column) =>
     h(
       "th",
       { scope: "col", class: column.numeric ? "numeric" : null },
@@ -74,8 +77,8 @@ export async function jobsPage(main) {
 
   function choose(change) {
     Object.assign(state, change);
-    const kept = new URLSearchParams(Object.entries(state).filter(([key, value]) => value && value !== { sort: "created", order: "descending" }[key]));
-    history.replaceState(null, "", `${location.pathname}${kept.size ? `?${kept}` : ""}`);
+    const query = new URLSearchParams(Object.entries(state).filter(([key, value]) => value && value !== { sort: "created", order: "descending" }[key]));
+    history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
     draw();
   }
 
@@ -86,7 +89,7 @@ export async function jobsPage(main) {
   }
 
   function compare(a, b) {
-    const [x, y] = [a[state.sort], b[state.sort]];
+    const [x, y] = [a[state.sort] ?? null, b[state.sort] ?? null];
     if (x === null || y === null) return (x === null) - (y === null); // what is unknown comes last
     const sign = state.order === "ascending" ? 1 : -1;
     if (x !== y) return x < y ? -sign : sign;
@@ -99,39 +102,39 @@ export async function jobsPage(main) {
       status: h("td", { "data-label": "Status" }),
       created: h("td", { "data-label": "Created" }),
       seconds: h("td", { class: "numeric", "data-label": "Duration" }),
-      usd: h("td", { class: "numeric", "data-label": "Cost" }),
+      cost: h("td", { class: "numeric", "data-label": columns.at(-1).title }),
     };
     return { line: h("tr", {}, Object.values(cells)), cells };
   }
 
   function draw() {
     const wanted = state.name.trim().toLowerCase();
-    const seen = jobs
+    const shown = jobs
       .filter((job) => job.name.toLowerCase().includes(wanted) && (!state.status || job.status === state.status))
       .sort(compare);
-    const lines = seen.map((job) => {
+    const lines = shown.map((job) => {
       if (!rows.has(job.name)) rows.set(job.name, row(job));
       const { line, cells } = rows.get(job.name);
       show(cells.status, [job.status, job.secondary], ([status, secondary]) => statusMark(status, secondary));
       setText(cells.created, dateTime(job.created));
       setText(cells.seconds, duration(job.seconds));
-      setText(cells.usd, dollars(job.usd));
-      cells.usd.title = job.cost;
+      setText(cells.cost, priced ? dollars(job.usd) : duration(job.billed_seconds));
+      cells.cost.title = job.cost;
       return line;
     });
     const focused = body.contains(document.activeElement) ? document.activeElement : null;
-    if (lines.length !== body.children.length || lines.some((line, place) => body.children[place] !== line)) {
+    if (lines.length !== body.children.length || lines.some((line, index) => body.children[index] !== line)) {
       body.replaceChildren(...lines);
       focused?.focus();
     }
-    heads.forEach((head, place) => {
-      if (COLUMNS[place].key === state.sort) head.setAttribute("aria-sort", state.order);
+    heads.forEach((head, index) => {
+      if (columns[index].key === state.sort) head.setAttribute("aria-sort", state.order);
       else head.removeAttribute("aria-sort");
     });
-    setText(count, seen.length === jobs.length ? `${jobs.length} jobs` : `${seen.length} of ${jobs.length} jobs`);
-    table.hidden = !seen.length;
-    show(nothing, [jobs.length, seen.length], () => {
-      if (seen.length) return [];
+    setText(count, shown.length === jobs.length ? `${jobs.length} jobs` : `${shown.length} of ${jobs.length} jobs`);
+    table.hidden = !shown.length;
+    show(nothing, [jobs.length, shown.length], () => {
+      if (shown.length) return [];
       if (jobs.length) return h("p", {}, "No job fits. ", h("button", { type: "button", onclick: clear }, "Show all"));
       return h("p", {}, "No training job has been started yet. The first one appears here by itself.");
     });

@@ -6,7 +6,7 @@ import { clock } from "./format.js";
 const MOST_LINES = 5000; // of one host on the page; the whole log stays in CloudWatch
 
 export class Logs {
-  constructor(place) {
+  constructor(container) {
     this.hosts = new Map();
     this.chosen = null;
     this.tabs = h("div", { class: "tabs", role: "tablist", "aria-label": "Hosts" });
@@ -15,7 +15,7 @@ export class Logs {
     this.count = h("span", { class: "count", role: "status" });
     this.panels = h("div");
     this.empty = h("p", { class: "nothing" }, "Nothing yet: the log begins with the training.");
-    place.append(
+    container.append(
       h("div", { class: "logbar" }, this.tabs, h("label", { for: "find" }, "Find", this.filter), h("label", { class: "check", for: "follow" }, this.follow, "Follow"), this.count),
       this.panels,
       this.empty,
@@ -84,13 +84,13 @@ export class Logs {
     const view = this.hosts.get(this.chosen);
     if (!view) return;
     const wanted = this.filter.value.toLowerCase();
-    let seen = 0;
+    let shown = 0;
     for (const line of view.lines.children) {
       line.hidden = Boolean(wanted) && !line.textContent.toLowerCase().includes(wanted);
-      seen += !line.hidden;
+      shown += !line.hidden;
     }
     const cut = view.total > MOST_LINES ? `, the last ${MOST_LINES} are here` : "";
-    setText(this.count, wanted ? `${seen} of ${view.total} lines${cut}` : `${view.total} lines${cut}`);
+    setText(this.count, wanted ? `${shown} of ${view.total} lines${cut}` : `${view.total} lines${cut}`);
   }
 
   toEnd() {

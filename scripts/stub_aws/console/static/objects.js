@@ -39,13 +39,13 @@ export async function objectsPage(main, bucket, prefix) {
       ...page.folders.map((folder) =>
         h("tr", {}, h("td", { class: "name" }, h("a", { href: objectsPath(bucket, folder) }, folder.slice(prefix.length))), h("td", { class: "numeric" }, "folder"), h("td")),
       ),
-      ...page.objects.map((thing) =>
+      ...page.objects.map((object) =>
         h(
           "tr",
           {},
-          h("td", { class: "name" }, h("a", { href: downloadPath(bucket, thing.key), download: true }, thing.key.slice(prefix.length) || thing.key)),
-          h("td", { class: "numeric", "data-label": "Size" }, bytes(thing.bytes)),
-          h("td", { "data-label": "Changed" }, dateTime(thing.modified)),
+          h("td", { class: "name" }, h("a", { href: downloadPath(bucket, object.key), download: true }, object.key.slice(prefix.length) || object.key)),
+          h("td", { class: "numeric", "data-label": "Size" }, bytes(object.bytes)),
+          h("td", { "data-label": "Changed" }, dateTime(object.modified)),
         ),
       ),
     );
@@ -59,6 +59,6 @@ export async function objectsPage(main, bucket, prefix) {
 function crumbs(bucket, prefix) {
   const parts = prefix.split("/").filter(Boolean);
   const links = [h("a", { href: `${base}objects` }, "Buckets"), h("a", { href: objectsPath(bucket) }, bucket)];
-  parts.forEach((part, place) => links.push(h("a", { href: objectsPath(bucket, `${parts.slice(0, place + 1).join("/")}/`) }, part)));
+  parts.forEach((part, index) => links.push(h("a", { href: objectsPath(bucket, `${parts.slice(0, index + 1).join("/")}/`) }, part)));
   return h("nav", { class: "crumbs", "aria-label": "Place" }, h("ol", {}, links.map((link) => h("li", {}, link))));
 }
