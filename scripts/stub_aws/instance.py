@@ -13,6 +13,7 @@ import functools
 import json
 import os
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -329,7 +330,7 @@ def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
     own = {
         **_way_to_packages(),
         **_variables(*INSTRUCTIONS, *TO_START),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PATH": _search_path(CONTAINERS_INSIDE if isolated else str(request.layout.containers)),
         "HOME": view.home_inside(),
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
@@ -348,6 +349,11 @@ def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
         "PIP_TARGET": str(layout.root / "packages"),
         "PYTHONPATH": os.pathsep.join([str(layout.root / "packages"), str(layout.containers)]),
     }
+
+
+def _search_path(containers: str) -> str:
+    python = Path(sys.executable).parent
+    return os.pathsep.join([f"{containers}/bin", str(python), os.environ.get("PATH", "")])
 
 
 def _way_to_packages() -> dict[str, str]:

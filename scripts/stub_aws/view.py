@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import functools
 import os
+import site
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from . import project
+
 # Nothing would run without these, so neither they nor what holds one of them can be hidden.
 SYSTEM = {
     *map(Path, ("/", "/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys")),
@@ -89,9 +91,9 @@ def home_inside() -> str:
 
 def persons_folders() -> dict[str, Path]:
     """Return the folders that a job shall neither see nor change, by what a person calls them."""
-    folders = {"the checkout": REPOSITORY, "TMPDIR": resolved(tempfile.gettempdir())}
-    own = home()
-    return folders | ({"HOME": own} if own else {})
+    own = {name: resolved(path) for name, path in project.folders().items()}
+    own["TMPDIR"] = resolved(tempfile.gettempdir())
+    return own | ({"HOME": persons} if (persons := home()) else {})
 
 
 def covered() -> list[Path]:
@@ -117,14 +119,17 @@ def in_sight() -> dict[str, Path]:
 
 def can_be_hidden(path: Path) -> bool:
     """Return whether a job's processes can run without what is in the folder `path` itself."""
-    return path not in SYSTEM and path != opt() and path not in python_folders()
+    within_python = any(path.is_relative_to(folder) for folder in python_folders())
+    return path not in SYSTEM and path != opt() and not within_python
 
 
 @functools.cache
 def python_folders() -> list[Path]:
     """Return where this Python and its packages are, but for what is the system's."""
-    prefixes = {resolved(prefix) for prefix in (sys.prefix, sys.base_prefix)}
-    return sorted(prefix for prefix in prefixes if prefix not in SYSTEM)
+    folders = {resolved(prefix) for prefix in (sys.prefix, sys.base_prefix)}
+    if site.ENABLE_USER_SITE:  # pip install --user
+        folders |= {resolved(site.getusersitepackages())}
+    return sorted(folder for folder in folders if folder not in SYSTEM and is_folder(folder))
 
 
 @functools.cache

@@ -18,7 +18,7 @@ def is_shell_script(path: Path) -> bool:
 
 
 def shell_scripts() -> list[Path]:
-    places = [".ci/*", "scripts/**/*.sh", "tests/**/*.sh"]
+    places = [".ci/*", "scripts/**/*.sh", "scripts/stub_aws/containers/bin/*", "tests/**/*.sh"]
     found = sorted(path for place in places for path in ROOT.glob(place) if path.is_file())
     return [path for path in found if is_shell_script(path)]
 

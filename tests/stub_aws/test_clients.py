@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from importlib import invalidate_caches
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,7 @@ def test_the_estimators_of_sdk_2(stub_aws, account, train, by_hand, source):
 @needs_namespaces  # the SDK's own start script names /opt/ml
 @pytest.mark.parametrize("sdk", [2, 3])
 def test_the_model_trainer_of_both_sdks(sdk, stub_aws, account, train, by_hand, source):
+    assert find_spec("needed") is None  # only the job installs it, in its own view of this Python
     python = sys.executable if sdk == 2 else other("python")
     done = run(stub_aws, python, CLIENTS / "model_trainer.py", BUCKET, train, source)
     assert "Traceback" not in done.stdout + done.stderr
@@ -150,6 +153,8 @@ def test_the_model_trainer_of_both_sdks(sdk, stub_aws, account, train, by_hand, 
         assert model_at(account, seen["model"]) == by_hand["train_xgboost.py"], name
     job = found["command"]["model"].split("/")[-3]
     assert "needed is installed" in account.log(job)
+    invalidate_caches()
+    assert find_spec("needed") is None
 
 
 def test_the_environments_hold_the_sdks_that_they_are_for():

@@ -198,6 +198,30 @@ def test_a_requirement_is_installed_inside_the_job_and_nowhere_else(either, tmp_
     assert "No module named 'needed'" in "\n".join(either.log(after["TrainingJobName"]))
 
 
+PIP = """
+import shutil
+here = str(Path(__file__).parent)
+for pip in ("pip", "pip3"):
+    subprocess.run([pip, "install", "--no-index", "--find-links", here, f"by_{pip}"], check=True)
+    done = subprocess.run([sys.executable, "-c", f"import by_{pip}"], capture_output=True)
+    tell(**{pip: done.stderr.decode()})
+tell(torchrun=shutil.which("torchrun"))
+"""
+
+
+def test_pip_is_that_of_the_jobs_python_whatever_script_lies_beside_it(either, tmp_path):
+    """A script names its interpreter, and in an environment that was moved or copied another one:
+    a job would install into the environment that it was copied from, if that is still there."""
+    wheels = [make_wheel(tmp_path, name) for name in ("by_pip", "by_pip3")]
+    files = {wheel.name: wheel.read_bytes() for wheel in wheels}
+    done = either.run(files={"train.py": PRELUDE + PIP, **files})
+    assert done["TrainingJobStatus"] == "Completed", either.log(done["TrainingJobName"])
+    facts = either.facts(done["TrainingJobName"])
+    assert (facts["pip"], facts["pip3"]) == ("", "")
+    assert facts["torchrun"].endswith("/bin/torchrun")
+    assert facts["torchrun"] != f"{Path(sys.executable).parent}/torchrun"
+
+
 def test_a_requirement_that_cannot_be_installed_fails_the_job(account):
     files = {"train.py": IMPORT, "requirements.txt": "--no-index\nno-such-package\n"}
     done = account.run(files=files)
