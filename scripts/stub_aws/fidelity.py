@@ -1,8 +1,8 @@
-"""What the stub's answers are worth: real, computed or absent, for each operation and field.
+"""Says what the stub's answers are worth: real, computed or absent, by operation and field.
 
-`python -m stub_aws.fidelity` writes the tables into README.md beside this file, from the code
-and botocore's model of the API; a test proves them up to date, and another holds the description of
-a real job against `FIELDS`.
+`python -m stub_aws.fidelity` writes the tables into FIDELITY.md beside this file, from the code
+and botocore's model of the API; a test proves them up to date, and another compares the description
+of a real job with `FIELDS`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .images import IMAGES
 from .provider import ECHOED, FROM_MOTO, TRAINING
 from .quotas import DEFAULT_QUOTA, QUOTAS
 
-README = Path(__file__).with_name("README.md")
+PAGE = Path(__file__).with_name("FIDELITY.md")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 # Fields of DescribeTrainingJob that are more than an echo of the request.
 FIELDS = {
-    "TrainingJobArn": ("computed", "account 123456789012 and the stub's region"),
+    "TrainingJobArn": ("computed", "of the stub's account and region"),
     "TrainingJobStatus": ("real", "follows from the secondary status"),
     "SecondaryStatus": ("real", "what the job is doing"),
     "SecondaryStatusTransitions": ("real", "measured times, AWS's messages; see the table below"),
@@ -52,14 +52,14 @@ FIELDS = {
 
 
 def field_table() -> str:
-    """DescribeTrainingJob, field by field, in the order of the API's model."""
+    """Return the table of DescribeTrainingJob's fields, in the order of the API's model."""
     model = get_service_model("sagemaker").operation_model("DescribeTrainingJob")
     rows = [f"| `{name}` | {' | '.join(field_kind(name))} |" for name in model.output_shape.members]
     return "\n".join(["| field | is | |", "|---|---|---|", *rows])
 
 
 def field_kind(name: str) -> tuple[str, str]:
-    """What a field of DescribeTrainingJob is (real, computed, echo or absent), and a note."""
+    """Return what a field of DescribeTrainingJob is (real, computed, echo, absent), and a note."""
     if name in FIELDS:
         return FIELDS[name]
     if name == "TrainingJobName" or name in ECHOED:
@@ -68,14 +68,14 @@ def field_kind(name: str) -> tuple[str, str]:
 
 
 def operation_table() -> str:
-    """SageMaker's operations that answer; every other one is refused by name."""
+    """Return the table of the operations that answer; every other one is refused by name."""
     rows = [f"| `{name}` | ours |" for name in sorted(TRAINING)]
     rows += [f"| `{name}` | moto's, which starts nothing |" for name in sorted(FROM_MOTO)]
     return "\n".join(["| operation | whose |", "|---|---|", *rows])
 
 
 def image_table() -> str:
-    """The images that have a stand-in."""
+    """Return the table of the images that have a stand-in."""
     rows = [
         f"| `{image.repository}` | {image.package} {image.installed} | `{image.training_module}` |"
         for image in IMAGES.values()
@@ -84,7 +84,7 @@ def image_table() -> str:
 
 
 def tables() -> str:
-    """All of the generated part of README.md."""
+    """Return all of the generated part of the page."""
     zero = ", ".join(f"`{name}`" for name, limit in QUOTAS.items() if limit == 0)
     return "\n\n".join(
         [
@@ -101,15 +101,15 @@ def tables() -> str:
 
 
 def with_tables(text: str) -> str:
-    """`text` with the generated part between its marks made anew."""
+    """Return `text` with the generated part between its marks made anew."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
 
 
 def main() -> int:
-    """Write README.md anew."""
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the page anew."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

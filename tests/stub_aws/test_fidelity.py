@@ -15,7 +15,7 @@ def account(stub_aws) -> Account:
 
 
 def test_the_tables_are_up_to_date():
-    text = fidelity.README.read_text(encoding="utf-8")
+    text = fidelity.PAGE.read_text(encoding="utf-8")
     assert fidelity.with_tables(text) == text, "run `python -m stub_aws.fidelity`"
 
 
@@ -49,6 +49,6 @@ def test_no_field_is_both_explained_and_merely_obeyed():
 
 
 def test_the_page_names_every_status(account):
-    text = fidelity.README.read_text(encoding="utf-8")
+    text = fidelity.PAGE.read_text(encoding="utf-8")
     diagram = text[text.index("## Statuses") : text.index("## How to add")]
     assert set(re.findall(r"[A-Z][A-Za-z]+", diagram)) >= set(store.TRANSITIONS)

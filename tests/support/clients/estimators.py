@@ -2,7 +2,7 @@
 
     python tests/support/clients/estimators.py BUCKET S3_URI_OF_TRAIN SOURCE_DIR
 
-A client program as anybody would write it; it knows nothing of a stub. `test_stub_clients.py` runs
+A client program as anybody would write it; it knows nothing of a stub. `test_clients.py` runs
 it. The last line that it prints is what it found, as JSON. The SDK sleeps 5 s in `logs()` and again
 in `attach()` whatever the job does, so the Estimators work side by side, each with its own session.
 """

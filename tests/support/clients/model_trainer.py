@@ -2,7 +2,7 @@
 
     python tests/support/clients/model_trainer.py BUCKET S3_URI_OF_TRAIN SOURCE_DIR
 
-A client program as anybody would write it; it knows nothing of a stub. `test_stub_clients.py` runs
+A client program as anybody would write it; it knows nothing of a stub. `test_clients.py` runs
 it. SOURCE_DIR has the entry points and a requirements.txt. The last line that it prints is what
 became of its jobs, as JSON.
 """
