@@ -50,6 +50,7 @@ test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff check --quiet .
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
+	@$(VENV_PYTHON) -m mypy --no-error-summary
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' HUP INT TERM && \
 		$(VENV_PYTHON) -m pytest --basetemp="$$scratch/pytest" $(PYTEST_ARGS)
 
@@ -78,9 +79,10 @@ instance-delete: env ## delete it with all that is in it; lists that and asks fi
 notebooks: env ## derive notebooks/*.ipynb from notebooks/*.py
 	@$(VENV_PYTHON) -m lessons.pairs
 
-lint: env ## check style, and the rules of the lessons
+lint: env ## check style, types, and the rules of the lessons
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m mypy
 	@$(VENV_PYTHON) -m lessons.rules
 	@$(VENV_PYTHON) -m lessons.pairs --check
 
@@ -93,6 +95,6 @@ lock: ## resolve requirements*.in into requirements*.txt, on Linux
 	@.ci/make_lock
 
 clean: ## remove .venv, .venv-sdk3, build/ and every cache
-	rm -rf .venv .venv-sdk3 build .pytest_cache .ruff_cache
+	rm -rf .venv .venv-sdk3 build .pytest_cache .ruff_cache .mypy_cache
 	find notebooks scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find notebooks scripts -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

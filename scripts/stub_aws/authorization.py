@@ -271,7 +271,7 @@ def _json_permissions(caller: Caller, operation: str, body: dict[str, Any]) -> I
 def _sagemaker_resource(caller: Caller, body: dict[str, Any]) -> str:
     arn = f"arn:aws:sagemaker:{caller.region}:{caller.account}"
     if "ResourceArn" in body:
-        return body["ResourceArn"]
+        return str(body["ResourceArn"])
     for member, kind in (
         ("TrainingJobName", "training-job"),
         ("NotebookInstanceName", "notebook-instance"),

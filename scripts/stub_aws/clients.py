@@ -1,4 +1,4 @@
-"""The stub's own clients of itself. No proxy that the person has set leads them elsewhere."""
+"""Makes the stub's own clients of itself. No proxy that the person has set misleads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _session() -> boto3.session.Session:
 def make_client(
     service: str, endpoint: str, region: str, credentials: dict[str, str], **settings: Any
 ) -> Any:
-    """A boto3 client of the stub; `credentials` are named as environment variables are.
+    """Return a boto3 client of the stub; `credentials` are named as environment variables are.
 
     `settings` are further ones of botocore's Config.
     """
@@ -36,6 +36,7 @@ def make_client(
 
 @functools.cache
 def regions(service: str) -> list[str]:
-    """The regions of a service that botocore knows."""
+    """Return the regions of a service that botocore knows."""
     with _lock:
-        return _session().get_available_regions(service)
+        names: list[str] = _session().get_available_regions(service)
+        return names

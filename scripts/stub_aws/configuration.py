@@ -33,4 +33,5 @@ def configuration(job: Job, host: str, hosts: list[str]) -> dict[str, Any]:
 
 def checkpoint_path(job: Job) -> str:
     """Where a job finds its checkpoints inside the container."""
-    return job.request.get("CheckpointConfig", {}).get("LocalPath", DEFAULT_CHECKPOINT_PATH)
+    path: str = job.request.get("CheckpointConfig", {}).get("LocalPath", DEFAULT_CHECKPOINT_PATH)
+    return path

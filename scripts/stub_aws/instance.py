@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from . import view
 from .beneath import View
@@ -203,7 +203,7 @@ class Instance:
         """`stop` (SIGTERM) or `kill` (SIGKILL) all processes of this host."""
         # Unbuffered: what a host that has ended did not read must not be tried again at close.
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._process.stdin.fileno(), f"{word}\n".encode())
+            os.write(self._lifeline.fileno(), f"{word}\n".encode())
 
     def close(self) -> None:
         """End whatever still runs, within limits, and let go of the pipes."""

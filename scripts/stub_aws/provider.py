@@ -105,7 +105,8 @@ class TrainingProvider(SageMakerResponse):
 
     @property
     def request_body(self) -> dict[str, Any]:
-        return json.loads(self.body or "{}")
+        request: dict[str, Any] = json.loads(self.body or "{}")
+        return request
 
     # ---- Operations ----------------------------------------------------------------------------
 

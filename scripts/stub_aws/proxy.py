@@ -79,6 +79,8 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.StreamRequestHandler):
+    server: _Server
+
     def handle(self) -> None:
         request = self.rfile.readline(CHUNK).decode("latin-1").split()
         while self.rfile.readline(CHUNK) not in (b"\r\n", b"\n", b""):
@@ -112,12 +114,12 @@ class _Connection(socketserver.StreamRequestHandler):
 
 def relay(inside: ssl.SSLSocket, stub: socket.socket) -> None:
     """Copy bytes both ways until one side ends."""
-    other = {inside: stub, stub: inside}
+    other: dict[socket.socket, socket.socket] = {inside: stub, stub: inside}
     with selectors.DefaultSelector() as selector:
         for end in other:
-            selector.register(end, selectors.EVENT_READ)
+            selector.register(end, selectors.EVENT_READ, data=end)
         while True:
-            ready = [key.fileobj for key, _ in selector.select()]
+            ready: list[socket.socket] = [key.data for key, _ in selector.select()]
             # TLS may hold decrypted bytes that the selector does not see.
             for end in ready:
                 data = end.recv(CHUNK)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
+from moto.backends import SERVICE_NAMES
 from moto.core.utils import convert_to_flask_response
 from moto.moto_server.werkzeug_app import (
     HTTP_METHODS,
@@ -23,7 +24,7 @@ from .authorization import Gate
 from .console import Console, PriceList, Reader
 from .executor import Executor
 from .moto_s3 import mend
-from .provider import bind
+from .provider import TrainingProvider, bind
 from .proxy import POLL_S
 from .quotas import QUOTAS
 from .run import Platform
@@ -91,16 +92,16 @@ def _not_ready(environ: Environ, start_response: Callable[..., Any]) -> Any:
     return error_response(environ, 503, "ServiceUnavailable", "Starting.")(environ, start_response)
 
 
-def _app_factory(provider: type) -> Callable[[str], Flask]:
+def _app_factory(provider: type[TrainingProvider]) -> Callable[[SERVICE_NAMES], Flask]:
     """moto's own factory of one application per service, but for SageMaker."""
 
-    def create(service: str) -> Flask:
+    def create(service: SERVICE_NAMES) -> Flask:
         return _sagemaker_app(provider) if service == "sagemaker" else create_backend_app(service)
 
     return create
 
 
-def _sagemaker_app(provider: type) -> Flask:
+def _sagemaker_app(provider: type[TrainingProvider]) -> Flask:
     app = Flask("sagemaker")
     app.request_class = BackendRequest
     app.debug = True  # let exceptions out to `Loud`

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 FINAL = frozenset({"Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"})
@@ -88,7 +88,8 @@ class Job:
     @property
     def secondary_status(self) -> str:
         """The newest status of its life, e.g. `Downloading`."""
-        return self.transitions[-1]["Status"]
+        status: str = self.transitions[-1]["Status"]
+        return status
 
     @property
     def status(self) -> str:
@@ -100,15 +101,17 @@ class Job:
     @property
     def training_seconds(self) -> float:
         """Seconds spent on instances that had been provisioned: what AWS bills."""
-        return sum(
-            (entry["EndTime"] - entry["StartTime"]).total_seconds()
+        spans: list[timedelta] = [
+            entry["EndTime"] - entry["StartTime"]
             for entry in self.transitions
             if entry["Status"] in BILLED and "EndTime" in entry
-        )
+        ]
+        return sum(span.total_seconds() for span in spans)
 
     @property
     def instance_count(self) -> int:
-        return self.request["ResourceConfig"]["InstanceCount"]
+        count: int = self.request["ResourceConfig"]["InstanceCount"]
+        return count
 
     def advance(self, status: str, message: str) -> None:
         """Enter `status`, or, when it is the present one, replace its message as SageMaker does.

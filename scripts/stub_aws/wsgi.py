@@ -53,4 +53,5 @@ def read_body(environ: Environ) -> bytes:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         environ["stub_aws.body"] = environ["wsgi.input"].read(length)
         environ["wsgi.input"] = io.BytesIO(environ["stub_aws.body"])
-    return environ["stub_aws.body"]
+    body: bytes = environ["stub_aws.body"]
+    return body

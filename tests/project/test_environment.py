@@ -351,6 +351,14 @@ def test_a_venv_of_another_python_is_left_alone(checkout: Path) -> None:
     assert calls_of_pip(checkout) == 0
 
 
+def test_lint_and_test_run_the_same_checkers() -> None:
+    recipes = (ROOT / "Makefile").read_text()
+    for target in ("lint", "test"):
+        (recipe,) = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", recipes, re.MULTILINE)
+        for checker in ("ruff check", "ruff format --check", "mypy"):
+            assert f"-m {checker}" in recipe, f"make {target} does not run {checker}"
+
+
 def test_make_alone_lists_every_command() -> None:
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -141,6 +141,13 @@ def test_it_declares_ranges_of_what_the_workshop_chooses():
         assert "==" not in str(requirement.specifier), requirement
 
 
+def test_its_types_hold_without_exceptions():
+    """`make lint` checks them; nothing in the code may silence it."""
+    assert (ROOM / "py.typed").exists()
+    silent = [path.name for path in ROOM.rglob("*.py") if "type: ignore" in path.read_text("utf-8")]
+    assert silent == []
+
+
 # --- where it is installed ------------------------------------------------------------------------
 
 

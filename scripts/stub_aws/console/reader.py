@@ -94,7 +94,7 @@ class Reader:
         return description
 
     def _describe(self, name: str) -> dict[str, Any]:
-        description = self._sagemaker.describe_training_job(TrainingJobName=name)
+        description: dict[str, Any] = self._sagemaker.describe_training_job(TrainingJobName=name)
         del description["ResponseMetadata"]
         return description
 
@@ -222,7 +222,8 @@ class Reader:
             "ResponseContentType": "application/octet-stream",
         }
         self._s3.head_object(Bucket=bucket, Key=key)
-        return self._s3.generate_presigned_url("get_object", Params=wanted, ExpiresIn=LINK_S)
+        link: str = self._s3.generate_presigned_url("get_object", Params=wanted, ExpiresIn=LINK_S)
+        return link
 
 
 # ---- From AWS's answers to JSON ----------------------------------------------------------------

@@ -91,7 +91,7 @@ class Console:
             return _json({"error": _sentence(error)}, _status(error))
 
     def _inside(self, request: Request, path: str) -> str:
-        """The path below the secret one.
+        """Return the path below the secret one.
 
         Raises:
             Refused: The request is not for us, or does not know the secret.
@@ -186,7 +186,7 @@ def _sentence(error: ClientError) -> str:
 
 
 def _status(error: ClientError) -> int:
-    """What the API answered; SageMaker has no status of its own for what is not there."""
+    """Return the API's status; SageMaker has none of its own for what is not there."""
     if _sentence(error) == "Requested resource not found.":
         return HTTPStatus.NOT_FOUND
-    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])

@@ -103,7 +103,7 @@ def gather(folders: Sequence[Path]) -> list[Path]:
     target = Path(tempfile.gettempdir(), "sagemaker_xgboost_input_data")
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    links = []
+    links: list[Path] = []
     for folder in folders:
         files = sorted(filter(Path.is_file, folder.rglob("*")))
         near = [path for path in files if len(path.relative_to(folder).parts) <= MAX_DEPTH]

@@ -23,7 +23,9 @@ class Interval:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        opening, low, high, closing = re.fullmatch(r"([\[(])(.+), (.+)([\])])", text).groups()
+        if not (match := re.fullmatch(r"([\[(])(.+), (.+)([\])])", text)):
+            raise ValueError(f"{text!r} is not an interval")
+        opening, low, high, closing = match.groups()
         self._low, self._high = float(low), float(high)
         self._low_open, self._high_open = opening == "(", closing == ")"
 

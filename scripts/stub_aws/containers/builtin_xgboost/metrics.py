@@ -64,7 +64,8 @@ class Confusion:
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """`part / whole`, and 0 where `whole` is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+    quotient: np.ndarray = np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+    return quotient
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -112,7 +113,7 @@ def mse(labels: np.ndarray, values: np.ndarray) -> float:
 
 
 def rmse(labels: np.ndarray, values: np.ndarray) -> float:
-    return mse(labels, values) ** 0.5
+    return float(mse(labels, values) ** 0.5)
 
 
 def r2(labels: np.ndarray, values: np.ndarray) -> float:
@@ -141,7 +142,8 @@ def classes(predictions: np.ndarray, objective: str | None) -> np.ndarray:
     `predictions` are what `Booster.predict` gives: shape (rows,), or (rows, classes).
     """
     if predictions.ndim > 1:
-        return predictions.argmax(axis=-1)
+        likeliest: np.ndarray = predictions.argmax(axis=-1)
+        return likeliest
     if objective == "multi:softmax":
         return predictions
     middle = 0.5 if objective in ("binary:logistic", "reg:logistic") else 0.0

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import xgboost as xgb
 from sagemaker_training.environment import Environment
@@ -203,17 +203,17 @@ def train(values: dict[str, Any], matrices: Matrices, places: Places, output: Pa
         UserError: XGBoost does not accept labels or parameters.
         AlgorithmError: XGBoost fails otherwise.
     """
-    logging.info(
-        f"Train matrix has {matrices.train.num_row()} rows and {matrices.train.num_col()} columns"
-    )
+    # Whoever comes here has rows: see `check_rows` and `has_all_data`.
+    rows, both = cast("xgb.DMatrix", matrices.train), cast("xgb.DMatrix", matrices.both)
+    logging.info(f"Train matrix has {rows.num_row()} rows and {rows.num_col()} columns")
     if matrices.validation is not None:
         logging.info(f"Validation matrix has {matrices.validation.num_row()} rows")
     training = Training(values, matrices.validation is not None, places)
     try:
         if training.folds:
-            models = training.cross_validate(matrices.both, output)
+            models = training.cross_validate(both, training.folds, output)
         else:
-            models = {callbacks.MODEL: training.once(matrices)}
+            models = {callbacks.MODEL: training.once(rows, matrices.validation)}
     except (xgb.core.XGBoostError, ValueError, TypeError, AttributeError) as error:
         if any(fault in str(error) for fault in USERS_FAULTS):
             raise UserError(str(error)) from None
@@ -253,29 +253,28 @@ class Training:
         parameters.pop("csv_weights", None)
         self._parameters = parameters
 
-    def once(self, matrices: Matrices) -> xgb.Booster:
+    def once(self, rows: xgb.DMatrix, validation: xgb.DMatrix | None) -> xgb.Booster:
         """Train on the training rows, watching them and those of the validation channel."""
-        watched = [(matrices.train, "train")]
-        if matrices.validation is not None:
-            watched.append((matrices.validation, "validation"))
+        watched = [(rows, "train")]
+        if validation is not None:
+            watched.append((validation, "validation"))
         return self._train(watched, callbacks.MODEL, self._places, {})
 
-    def cross_validate(self, rows: xgb.DMatrix, output: Path) -> dict[str, xgb.Booster]:
+    def cross_validate(self, rows: xgb.DMatrix, folds: int, output: Path) -> dict[str, xgb.Booster]:
         """A model of each fold; their mean metrics in the log, their predictions in `output`."""
         logging.info(
-            f"Run {self._repeats}-round of {self.folds}-fold cross validation "
-            f"with {rows.num_row()} rows"
+            f"Run {self._repeats}-round of {folds}-fold cross validation with {rows.num_row()} rows"
         )
-        objective = self._parameters.get("objective")
+        objective: Any = self._parameters.get("objective")
         classified = "num_class" in self._parameters or objective.startswith("binary:")
         labels = rows.get_label()
         strata = labels if classified else None
         predictions = crossvalidation.Predictions(labels, classified)
         models: dict[str, xgb.Booster] = {}
         results: list[crossvalidation.EvalsResult] = []
-        splits = crossvalidation.folds(len(labels), self.folds, self._repeats, strata)
+        splits = crossvalidation.folds(len(labels), folds, self._repeats, strata)
         for seen, unseen in splits:
-            logging.info(f"Train cross validation fold {len(models) % self.folds + 1}")
+            logging.info(f"Train cross validation fold {len(models) % folds + 1}")
             number = len(models)
             name = f"{callbacks.MODEL}-{number}"
             held_out = rows.slice(unseen)
@@ -283,9 +282,9 @@ class Training:
             results.append({})
             models[name] = self._train(watched, name, self._places_of(number), results[-1])
             predictions.record(unseen, models[name].predict(held_out))
-            if len(models) % self.folds == 0:
-                logging.info(f"The metrics of round {len(models) // self.folds} cross validation")
-                self._print(results[-self.folds :])
+            if len(models) % folds == 0:
+                logging.info(f"The metrics of round {len(models) // folds} cross validation")
+                self._print(results[-folds:])
         predictions.save(output)
         if self._repeats > 1:
             logging.info(f"The overall metrics of {self._repeats}-round cross validation")
