@@ -1,6 +1,6 @@
-"""The account and the region of a stub AWS: the one place that knows their defaults.
+"""Defines the account and the region of a stub AWS, if nobody chooses others.
 
-Everything else takes them from what it handles: an ARN, the caller of a request, the settings of
+All other modules take them from what they handle: an ARN, the caller of a request, the settings of
 the stub.
 """
 

@@ -30,7 +30,7 @@ _one = threading.Lock()  # moto has one state in a process, which two stubs woul
 
 
 class StubAWS:
-    """A stub AWS account on the loopback address. Use it in a `with` statement.
+    """Runs a stub AWS account on the loopback address. Use it in a `with` statement.
 
     Args:
         account_id: The number of the account, 12 digits.
@@ -47,7 +47,7 @@ class StubAWS:
         variables: The environment variables that lead a program's AWS calls here.
         environment: A full environment for a child process: this one's, and those variables.
         role_name: The name of the execution role.
-        role_arn: The execution role, in which the environment acts and which jobs may be given.
+        role_arn: The execution role: the environment acts in it, and jobs may have it.
 
     Raises:
         AccountError: There is no such account or region.
@@ -142,7 +142,7 @@ class StubAWS:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": str(nothing),
             "AWS_SHARED_CREDENTIALS_FILE": str(nothing),
-            # Empty, for of any setting the SDK checks the whole file again, 20 times in each job
+            # Empty: if it held a setting, the SDK would check the file again, 20 times in each job
             # (0.05 s each).
             "SAGEMAKER_USER_CONFIG_OVERRIDE": str(nothing),
             "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(nothing),

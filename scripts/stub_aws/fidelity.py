@@ -39,14 +39,14 @@ FIELDS = {
     ),
     "FailureReason": ("real", "the failure file or exit code of the container, or the S3 error"),
     "ModelArtifacts": ("real", "only when model.tar.gz is in S3"),
-    "FinalMetricDataList": ("real", "last value of each metric found in the log"),
+    "FinalMetricDataList": ("real", "last value of each metric in the log"),
     "EnableNetworkIsolation": ("real", "as asked for; enforced for one host with namespaces"),
     "EnableManagedSpotTraining": ("real", "as asked for; interruptions are ordered by tags"),
     "EnableInterContainerTrafficEncryption": ("echo", "nothing is encrypted on the loopback"),
     "VpcConfig": ("echo", "there is no VPC"),
     "DebugHookConfig": ("echo", "no Debugger runs"),
     "ProfilerConfig": ("echo", "no profiler runs"),
-    "ExperimentConfig": ("echo", "no experiment is kept"),
+    "ExperimentConfig": ("echo", "no experiment is recorded"),
     "RetryStrategy": ("echo", "nothing is retried"),
 }
 

@@ -1,4 +1,4 @@
-"""The stub's HTTP server: moto for most of AWS, our provider for training, the gate before both."""
+"""Serves the stub by HTTP: moto for most of AWS, our provider for training, a gate before both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .wsgi import Environ, WSGIApp, error_response
 
 
 class Server:
-    """The stub's API on a free port of the loopback address, in threads of this process."""
+    """Serves the stub's API on a free port of the loopback address, in threads of this process."""
 
     def __init__(
         self, region: str, quotas: dict[str, int] | None = None, account_id: str = ACCOUNT_ID
@@ -85,7 +85,7 @@ class _QuietHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps connections open between a client's calls
 
     def log_request(self, *_: Any) -> None:
-        """No line per request: the terminal belongs to the command that runs on the stub."""
+        """Log no line per request: the terminal belongs to the command that runs on the stub."""
 
 
 def _not_ready(environ: Environ, start_response: Callable[..., Any]) -> Any:
@@ -93,7 +93,7 @@ def _not_ready(environ: Environ, start_response: Callable[..., Any]) -> Any:
 
 
 def _app_factory(provider: type[TrainingProvider]) -> Callable[[SERVICE_NAMES], Flask]:
-    """moto's own factory of one application per service, but for SageMaker."""
+    """Return moto's own factory of one application per service, except for SageMaker."""
 
     def create(service: SERVICE_NAMES) -> Flask:
         return _sagemaker_app(provider) if service == "sagemaker" else create_backend_app(service)
@@ -111,7 +111,7 @@ def _sagemaker_app(provider: type[TrainingProvider]) -> Flask:
 
 
 class Loud:
-    """WSGI middleware: what nobody wrote yet is an error that names the operation."""
+    """Answers what nobody wrote yet with an error that names the operation (WSGI middleware)."""
 
     def __init__(self, app: WSGIApp) -> None:
         self._app = app
@@ -133,7 +133,7 @@ class Loud:
 
 
 def operation(environ: Environ, otherwise: str) -> str:
-    """The name of the operation that a request asks for, e.g. `logs:TestMetricFilter`."""
+    """Return the name of the operation that a request asks for, e.g. `logs:TestMetricFilter`."""
     service = re.search(r"/([a-z0-9-]+)/aws4_request", environ.get("HTTP_AUTHORIZATION", ""))
     target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
     if service and target:

@@ -1,6 +1,6 @@
-"""The console: pages that show a browser what the stub AWS does, and let it stop a job.
+"""Shows in a browser what the stub AWS does, and lets a person stop a job: the console.
 
-It stands beside the API on the same server, reads what AWS's API answers to its own user, and keeps
+It runs beside the API on the same server, reads what AWS's API answers to its own user, and stores
 nothing. `web.py` answers requests, `reader.py` asks AWS, `prices.py` computes what jobs cost,
 `static/` is what the browser runs.
 """

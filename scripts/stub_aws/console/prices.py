@@ -1,4 +1,4 @@
-"""The prices of instances, by which the console computes what jobs cost.
+"""Reads the prices of instances, by which the console computes what jobs cost.
 
 They are in a CSV file with a header that has the columns `instance_type` and `usd_per_hour`. Where
 it has them too, `region` and `use` choose the rows that count (those of the stub's region, and

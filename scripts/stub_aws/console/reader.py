@@ -1,4 +1,4 @@
-"""What the console's pages show, read through boto3 as any program would read it.
+"""Reads what the console's pages show, through boto3 as any program would.
 
 Every answer is made of what AWS's API says; times are ISO 8601 text, durations seconds.
 """

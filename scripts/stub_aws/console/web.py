@@ -1,4 +1,4 @@
-"""The console's side of HTTP: who may ask, which page or answer it is, and how browsers treat it.
+"""Answers the console's requests: who may ask, which page it is, and how browsers treat it.
 
 Three things keep others out. The address of each run holds a secret, so that no page of another
 site, and no other user of this machine, knows where to ask. The `Host` header must name the
@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class Console:
-    """WSGI middleware that answers below `/_console` and hands everything else on.
+    """Answers below `/_console` and hands everything else on (WSGI middleware).
 
     Args:
         app: The API.
