@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import shutil
-import site
 import subprocess
 import sys
 import tempfile
@@ -280,7 +279,8 @@ def _try_a_host(layout: Layout) -> str | None:
         except subprocess.TimeoutExpired:
             process.kill()
             return f"a host that only looks around did not end within {PROBE_S} s"
-        lines = [line.strip() for line in process.stdout if line.strip()]
+        printed = process.stdout.read() if process.stdout else ""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     if code == 0:
         return None
     traceback = lines and lines[0].startswith("Traceback")

@@ -24,10 +24,10 @@ import workshop
 from notebook_instance import instance, stacks
 from stub_aws.aws import StubAWS
 from stub_aws.roles import create_role
+from tests.notebook_instance.test_template import ADMINISTRATOR
 from tests.support import moto_cloudformation
 from tests.support.strangers import TAGS, everything_of
 from tests.support.stub_jobs import make_client
-from tests.notebook_instance.test_template import ADMINISTRATOR
 from workshop import buckets, costs
 from workshop.refusals import WorkshopError
 
