@@ -29,12 +29,14 @@ def inputs(x: np.ndarray) -> pd.DataFrame:
     import pandas as pd
 
     value = dict(zip(titanic.FEATURES, x.T))
-    sex = np.where(value["Female"] == 1, "female", "male")
-    port = np.full(len(x), np.nan, dtype=object)
-    for name in titanic.CATEGORIES["Embarked"]:
-        port[value[f"Embarked_{name}"] == 1] = name
+    sexes = np.array(["male", "female"], dtype=object)
+    ports = np.array([np.nan, *titanic.CATEGORIES["Embarked"]], dtype=object)
+    port = sum(value[f"Embarked_{name}"] * code for code, name in enumerate(ports[1:], 1))
     table = pd.DataFrame({name: value[name] for name in (*SCALED, "Pclass")})
-    return table.assign(Sex=pd.Series(sex, dtype=object), Embarked=pd.Series(port, dtype=object))
+    # Chosen by index, all rows share a few strings; else there would be one for every row.
+    table["Sex"] = pd.Series(sexes[value["Female"].astype(int)], dtype=object)
+    table["Embarked"] = pd.Series(ports[port.astype(int)], dtype=object)
+    return table
 
 
 def columns() -> ColumnTransformer:

@@ -107,16 +107,17 @@ def train(args: argparse.Namespace) -> None:
     if not args.dry_run:
         entry_point.make_folders(model_dir=args.model_dir, output_data_dir=args.output_data_dir)
     parts = splits.load(args, dtype="float64")  # scikit-learn computes in it
-    pipeline = fit(parts["train"], settings, args)
-    p = {name: probabilities(pipeline, part.x) for name, part in parts.items()}
-    results = {name: evaluate(part.y, p[name]) for name, part in parts.items()}
+    y = {name: part.y for name, part in parts.items()}
+    x = {name: inputs(parts.pop(name).x) for name in y}  # each array goes when its table is there
+    pipeline = fit(x["train"], y["train"], settings, args)
+    p = {name: probabilities(pipeline, table) for name, table in x.items()}
+    results = {name: evaluate(y[name], p[name]) for name in x}
     for name, result in results.items():
         report(name, result)
     if args.dry_run:
         print("dry run: nothing is written")
     elif entry_point.hosts()[1] == 0:
-        labels = {name: part.y for name, part in parts.items()}
-        save(pipeline, settings, labels, p, results, args)
+        save(pipeline, settings, y, p, results, args)
 
 
 def build(settings: dict[str, Any], args: argparse.Namespace) -> Pipeline:
@@ -139,9 +140,10 @@ def build(settings: dict[str, Any], args: argparse.Namespace) -> Pipeline:
     return Pipeline([("columns", columns()), ("model", model)])
 
 
-def fit(part: splits.Part, settings: dict[str, Any], args: argparse.Namespace) -> Pipeline:
+def fit(
+    x: pd.DataFrame, y: np.ndarray, settings: dict[str, Any], args: argparse.Namespace
+) -> Pipeline:
     """Train the Pipeline; a dry run trains it on a few of the rows."""
-    x, y = part
     if args.dry_run and len(y) > DRY_RUN_ROWS:
         few = titanic.hold_out(y, DRY_RUN_ROWS / len(y), args.seed)
         x, y = x[few], y[few]
@@ -157,7 +159,7 @@ def fit(part: splits.Part, settings: dict[str, Any], args: argparse.Namespace) -
     print(f"training {args.model} on {len(y):,} rows, {count} thread(s) ...", flush=True)
     start = time.perf_counter()
     with threadpool_limits(limits=count):  # of BLAS and OpenMP, which know nothing of n_jobs
-        pipeline.fit(inputs(x), y)
+        pipeline.fit(x, y)
     unset = {"model__n_jobs": None, "model__verbose": 0}  # the model does not remember the machine
     pipeline.set_params(**{name: unset[name] for name in machine})
     print(f"trained {args.model} in {time.perf_counter() - start:.2f} s", flush=True)
@@ -167,7 +169,7 @@ def fit(part: splits.Part, settings: dict[str, Any], args: argparse.Namespace) -
 def save(
     pipeline: Pipeline,
     settings: dict[str, Any],
-    labels: dict[str, np.ndarray],
+    y: dict[str, np.ndarray],
     p: dict[str, np.ndarray],
     results: dict[str, dict[str, float]],
     args: argparse.Namespace,
@@ -183,13 +185,13 @@ def save(
     parameters = record(
         {"model": args.model, **settings, **common},
         features=[*SCALED, *ENCODED],
-        rows={name: len(y) for name, y in labels.items()},
+        rows={name: len(labels) for name, labels in y.items()},
         results=results,
         packages=(sklearn, joblib, numpy, pandas),
         sha256=pickles.checksum(model),
     )
-    last = "validation" if "validation" in labels else "train"
-    table = pandas.DataFrame({titanic.LABEL: labels[last], "probability": p[last]})
+    last = "validation" if "validation" in y else "train"
+    table = pandas.DataFrame({titanic.LABEL: y[last], "probability": p[last]})
     predictions = table.to_csv(index=False).encode()
     save_run(args, {PREDICTIONS_FILE: predictions}, parameters, {MODEL_FILE: model})
 
@@ -205,12 +207,12 @@ def model_fn(model_dir: str | Path) -> Pipeline:
 
 def predict(pipeline: Pipeline, frame: pd.DataFrame) -> np.ndarray:
     """Return each passenger's probability of survival, of a checked frame; float64, (rows,)."""
-    return probabilities(pipeline, titanic.features(frame, "float64").to_numpy())
+    return probabilities(pipeline, inputs(titanic.features(frame, "float64").to_numpy()))
 
 
-def probabilities(pipeline: Pipeline, x: np.ndarray) -> np.ndarray:
-    """Return the probability of survival for each row of features; float64, shape (rows,)."""
-    p: np.ndarray = pipeline.predict_proba(inputs(x))[:, 1]
+def probabilities(pipeline: Pipeline, table: pd.DataFrame) -> np.ndarray:
+    """Return the probability of survival for each row of inputs; float64, shape (rows,)."""
+    p: np.ndarray = pipeline.predict_proba(table)[:, 1]
     return p
 
 
