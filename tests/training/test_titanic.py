@@ -6,6 +6,7 @@ import io
 import shutil
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,66 @@ def test_parquet_equals_csv(good, tmp_path):
         pd.testing.assert_frame_equal(titanic.read(tmp_path / name), frame)
     only = titanic.read(tmp_path / "typed.parquet", titanic.TRAINING_COLUMNS)
     assert tuple(only.columns) == titanic.TRAINING_COLUMNS
+
+
+# --- as a stream ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_stream_is_the_features_and_labels_of_the_frame(dtype, monkeypatch):
+    monkeypatch.setattr(titanic, "_BLOCK_BYTES", 5_000)
+    frame = titanic.read(DATA / "titanic_train.csv")
+    chunks = list(titanic.stream(DATA / "titanic_train.csv", dtype))
+    assert len(chunks) > 5
+    x, y = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    assert x.dtype == dtype
+    np.testing.assert_array_equal(x, titanic.features(frame, dtype).to_numpy())
+    np.testing.assert_array_equal(y, titanic.labels(frame))
+    assert y.dtype == np.int8
+
+
+def test_float64_features_are_exactly_what_the_file_says():
+    frame = titanic.read(DATA / "titanic_train.csv")
+    x = titanic.features(frame, "float64")
+    np.testing.assert_array_equal(x["Fare"].to_numpy(), frame["Fare"].to_numpy())
+    assert (titanic.features(frame)["Fare"].to_numpy() != frame["Fare"].to_numpy()).any()
+
+
+def test_a_stream_needs_the_columns_of_a_training_alone(tmp_path):
+    few = "Survived,Sex,Pclass,Age,SibSp,Parch,Fare,Embarked"
+    (tmp_path / "few.csv").write_text(csv("1,male,3,,0,0,7,S", header=few))
+    (tmp_path / "header.csv").write_text(csv(header=few))  # a shard may be without rows
+    ((x, y),) = titanic.stream(tmp_path)
+    assert x.tolist()[0][:2] == [3, 0]
+    assert y.tolist() == [1]
+    assert list(titanic.stream(tmp_path / "header.csv")) == []
+
+
+def test_a_stream_has_the_rows_before_a_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(titanic, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(titanic, "_CHUNK_ROWS", 10)
+    path = tmp_path / "list.csv"
+    path.write_text(csv(*LINES * 20, LINES[3].replace("male", "Male")))
+    rows = []
+    with pytest.raises(DataError, match=r"row 101 \(line 102\), column Sex"):
+        rows.extend(len(y) for _, y in titanic.stream(path))
+    assert 50 < sum(rows) <= 100
+
+
+def test_of_a_chunk_the_stream_holds_no_frame(monkeypatch):
+    """Else memory would hold the rows twice, once as pandas has them."""
+    frames = []
+    labels = titanic.labels
+
+    def noted(frame):
+        frames.append(weakref.ref(frame))
+        return labels(frame)
+
+    monkeypatch.setattr(titanic, "labels", noted)
+    monkeypatch.setattr(titanic, "_BLOCK_BYTES", 5_000)
+    for _ in titanic.stream(DATA / "titanic_train.csv"):
+        assert [frame for frame in frames if frame() is not None] == []
+    assert len(frames) > 5
 
 
 # --- what it refuses ------------------------------------------------------------------------------
