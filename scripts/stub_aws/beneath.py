@@ -136,7 +136,8 @@ class View:
 
     def _resolve(self, path: str) -> list[str]:
         """Return the names on the way to what `path` means to the job; none is a link."""
-        waiting, trail, links = _names(path)[::-1], [], 0
+        waiting, links = _names(path)[::-1], 0
+        trail: list[str] = []
         while waiting:
             if len(waiting) + len(trail) > MAX_NAMES:
                 raise Refused("has too many parts")

@@ -109,7 +109,7 @@ def carries_mark(process, mark: str) -> bool:
     import psutil
 
     try:
-        return process.environ().get("SAGEMAKER_BASE_DIR") == mark
+        return bool(process.environ().get("SAGEMAKER_BASE_DIR") == mark)
     except psutil.Error:
         return False  # it has ended, or is another user's
 

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from . import view
 from .beneath import View
@@ -79,7 +79,7 @@ class Layout:
         if not Path(checkpoint_path).is_relative_to("/opt/ml"):
             folders[checkpoint_path] = self.checkpoints
         if namespaces_available():
-            return View(folders | {"/tmp": self.root / "covers" / "tmp"})
+            return View(folders | {view.TMP: self.root / "covers" / "tmp"})
         own = [self.ml, self.root / "tmp", self.root / "home"]
         return View(
             folders | {way: here for here in own for way in (str(here), os.path.realpath(here))}
@@ -184,8 +184,10 @@ class Instance:
             bufsize=0,
             start_new_session=True,  # Ctrl-C in the terminal must not reach a job
         )
-        self._pipe = os.fstat(self._process.stdout.fileno()).st_ino
-        self._output = Output(self._process.stdout, on_line)
+        self._lifeline = cast("IO[bytes]", self._process.stdin)
+        output = cast("BinaryIO", self._process.stdout)
+        self._pipe = os.fstat(output.fileno()).st_ino
+        self._output = Output(output, on_line)
 
     def poll(self) -> int | None:
         """Return the container's exit code; None while it runs, or its last lines are on the way.
@@ -211,7 +213,7 @@ class Instance:
             self._process.kill()
             if not self._ends():
                 say(f"process {self._process.pid}, the host {self._label}, could not be ended")
-        self._process.stdin.close()
+        self._lifeline.close()
         self._output.finish()
         if not self._output.join():
             say(f"the last lines of {self._label} took too long and are not in its log")

@@ -19,7 +19,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 from moto.logs.exceptions import ResourceAlreadyExistsException, ResourceNotFoundException
 from moto.logs.models import logs_backends
 
-from .authorization import ACCOUNT_ID
+from .account import account_of
 from .metrics import Expressions
 from .output import cut
 from .store import Job, now
@@ -34,7 +34,7 @@ class LogStream:
     """Where one host's output goes, line by line, while the job runs."""
 
     def __init__(self, job: Job, host: str, region: str, metrics: MetricRecorder) -> None:
-        self._backend = logs_backends[ACCOUNT_ID][region]
+        self._backend = logs_backends[account_of(job.arn)][region]
         self._metrics = metrics
         self._name = f"{job.name}/{host}-{time.time_ns() // 1_000_000}"
         self._create()
@@ -69,7 +69,7 @@ class MetricRecorder:
     def __init__(self, job: Job, region: str) -> None:
         self._expressions = Expressions(job.request["AlgorithmSpecification"])
         self._job = job
-        self._cloudwatch = cloudwatch_backends[ACCOUNT_ID][region]
+        self._cloudwatch = cloudwatch_backends[account_of(job.arn)][region]
         self._lock = threading.Lock()
 
     def read(self, line: str) -> Iterator[str]:

@@ -138,7 +138,7 @@ class _Pieces:
         self._entry = entry
         self._patience = patience
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = 0) -> bytes:
         """Return exactly `size` bytes.
 
         Raises:

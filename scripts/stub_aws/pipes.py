@@ -86,7 +86,8 @@ class PipeFeeder:
         return (found.st_dev, found.st_ino) if stat.S_ISFIFO(found.st_mode) else (0, 0)
 
     def _feed(self) -> None:
-        pipe, epoch = self._first, 0
+        pipe: tuple[int, int] | None = self._first
+        epoch = 0
         try:
             while pipe is not None:
                 descriptor = self._open(epoch, pipe)

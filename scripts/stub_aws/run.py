@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.sts.models import sts_backends
 
-from . import channels, images, spot
+from . import channels, images, roles, spot
 from .artifacts import failure_reason, upload_artifacts
-from .authorization import ACCOUNT_ID
 from .beneath import FilesGone
 from .checkpoints import CheckpointSync
 from .clients import make_client

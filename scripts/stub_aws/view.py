@@ -105,7 +105,7 @@ def covered() -> list[Path]:
 
 def _cover(number: int, path: Path) -> str:
     """Return the name of what a host has in the place of a hidden folder."""
-    return "tmp" if path == resolved("/tmp") else str(number)
+    return "tmp" if path == resolved(TMP) else str(number)
 
 
 def _parents_first(paths: set[Path]) -> list[Path]:

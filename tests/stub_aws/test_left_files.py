@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from stub_aws.aws import create_role
+from stub_aws.roles import create_role
 from tests.support.stub_jobs import (
     BUCKET,
     PATIENCE_S,

@@ -134,9 +134,9 @@ def place():
 
 def copy_checkout(to: Path) -> Path:
     """Copy of this checkout what the stub needs."""
-    for part in ("scripts/stub_aws", "scripts", "data"):
+    for part in ("scripts/stub_aws", "scripts/notebook_instance", "data"):
         shutil.copytree(REPOSITORY / part, to / part)
-    (to / "tests" / "__init__.py").touch()
+    shutil.copy(REPOSITORY / "pyproject.toml", to)
     return to
 
 

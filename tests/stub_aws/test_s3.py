@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from stub_aws.aws import create_role
+from stub_aws.roles import create_role
 from tests.support.stub_jobs import make_client, unique
 
 EVERYTHING = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}

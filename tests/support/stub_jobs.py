@@ -416,7 +416,7 @@ class StubProcess:
             environment[NO_NAMESPACES] = "1"
         self.process = subprocess.Popen(
             self._command,
-            cwd=self._checkout,
+            cwd=self._checkout / "scripts",  # whose stub_aws comes before any that is installed
             env={name: value for name, value in environment.items() if value is not None},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

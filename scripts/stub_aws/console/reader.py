@@ -13,6 +13,7 @@ from typing import Any
 from ..clients import make_client
 from ..logs import LOG_GROUP
 from ..metrics import Expressions
+from .prices import PriceList, bill
 
 MAX_JOBS = 500  # newest first; a page with more would be of no use
 MAX_OBJECTS = 200  # on one page of a bucket
@@ -154,7 +155,8 @@ class Reader:
         if name not in self._expressions:
             self._expressions[name] = Expressions(self._describe(name)["AlgorithmSpecification"])
         expressions = self._expressions[name]
-        streams, tokens = [], {}
+        streams: list[dict[str, Any]] = []
+        tokens: dict[str, str] = {}
         for stream in self._streams(name):
             events, tokens[stream] = self._events(stream, after.get(stream))
             streams.append({"stream": stream, "host": host_of(stream), "events": events})
