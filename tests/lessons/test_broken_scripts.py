@@ -51,7 +51,8 @@ def run_lessons_of(checkout: Path, pages: Path, *lessons: str) -> subprocess.Com
         return subprocess.run(
             [sys.executable, "-m", "lessons.on_stub", *runner],
             cwd=checkout,
-            env={**os.environ, **variables},
+            # before the rooms of this checkout, which the environment itself has on its path
+            env={**os.environ, **variables, "PYTHONPATH": str(checkout / "scripts")},
             capture_output=True,
             text=True,
             check=False,
