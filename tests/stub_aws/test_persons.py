@@ -14,6 +14,7 @@ import pytest
 
 from stub_aws import removal
 from tests.support.stub_jobs import (
+    BUCKET,
     ORDINARY,
     PRELUDE,
     REPOSITORY,
@@ -81,6 +82,38 @@ def test_what_a_job_leaves_is_deleted_whatever_it_did_to_it(namespaces, within, 
         assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
         assert_nothing_left(stub, folder)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (out, out / "file")] == [0o550, 0o440]
+
+
+SHUTS = """
+base = Path(os.environ["SM_MODEL_DIR"]).parent
+for folder in (MODEL, OUTPUT, base / "checkpoints"):
+    (folder / "closed").mkdir()
+    (folder / "closed" / "file").write_text("kept")
+    (folder / "file").write_text("kept")
+    for path in (folder / "closed" / "file", folder / "closed", folder / "file"):
+        path.chmod(0)
+(base / "output" / "failure").write_text("The passenger list is empty.")
+(base / "output" / "failure").chmod(0)
+(base / "output").chmod(0)
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(600)
+"""
+
+
+@WHOEVER
+@pytest.mark.parametrize("namespaces", [pytest.param(True, marks=needs_namespaces), False])
+def test_what_a_job_saved_is_read_whatever_it_did_to_it(namespaces, within):
+    """In a container of SageMaker the script is root, to whom no file is closed."""
+    with StubProcess(namespaces=namespaces, within=within) as stub:
+        uri = f"s3://{BUCKET}/closed"
+        description = stub.account.run(SHUTS, CheckpointConfig={"S3Uri": uri})
+        assert description["FailureReason"] == "AlgorithmError: The passenger list is empty."
+        name = description["TrainingJobName"]
+        files = {"closed/file": b"kept", "file": b"kept"}
+        assert stub.account.unpack(name) == stub.account.unpack(name, "output.tar.gz") == files
+        assert stub.account.keys("closed/") == ["closed/closed/file", "closed/file"]
+        code, said = stub.end()
+    assert (code, without_console(said)) == (0, "")
 
 
 def test_what_cannot_be_deleted_is_printed_in_one_line(tmp_path, capsys, monkeypatch):
