@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from workshop import buckets, refusals, safe_tar
-from workshop.buckets import WORKSHOP_TAG, bucket_name, ensure_bucket  # noqa: F401 - also found here
-from workshop.refusals import WorkshopError, missing_right
+from workshop.buckets import WORKSHOP_TAG as WORKSHOP_TAG
+from workshop.buckets import bucket_name as bucket_name
+from workshop.buckets import ensure_bucket as ensure_bucket
+from workshop.refusals import WorkshopError as WorkshopError
+from workshop.refusals import missing_right as missing_right
 
 if TYPE_CHECKING:
     import sagemaker
@@ -131,7 +134,7 @@ def execution_role(session: sagemaker.Session) -> str:
             )
         return chosen
     try:
-        return sagemaker.get_execution_role(session)
+        return str(sagemaker.get_execution_role(session))
     except ValueError as error:
         raise WorkshopError(
             f"You are signed in as a user, and a job needs a role: set {ROLE_VARIABLE} to the ARN "
@@ -160,7 +163,7 @@ def is_billed(session: sagemaker.Session) -> bool:
 
 def _instance_name() -> str | None:
     try:
-        return json.loads(NOTEBOOK_METADATA.read_text(encoding="utf-8"))["ResourceName"]
+        return str(json.loads(NOTEBOOK_METADATA.read_text(encoding="utf-8"))["ResourceName"])
     except FileNotFoundError:
         return None
 
@@ -219,7 +222,8 @@ def _etag_in_s3(session: sagemaker.Session, bucket: str, key: str) -> str | None
     from botocore.exceptions import ClientError
 
     try:
-        return session.boto_session.client("s3").head_object(Bucket=bucket, Key=key)["ETag"]
+        answer = session.boto_session.client("s3").head_object(Bucket=bucket, Key=key)
+        return str(answer["ETag"])
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
             return None

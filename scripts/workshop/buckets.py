@@ -172,7 +172,9 @@ def tags_of(s3: Any, bucket: str, account: str) -> list[dict[str, str]]:
     from botocore.exceptions import ClientError
 
     try:
-        return s3.get_bucket_tagging(Bucket=bucket, ExpectedBucketOwner=account)["TagSet"]
+        answer = s3.get_bucket_tagging(Bucket=bucket, ExpectedBucketOwner=account)
+        tags: list[dict[str, str]] = answer["TagSet"]
+        return tags
     except ClientError as error:
         if error.response["Error"]["Code"] == "NoSuchTagSet":
             return []
@@ -225,9 +227,11 @@ def _check_free(s3: Any, bucket: str, prefix: str) -> None:
     """Raise WorkshopError where anything lies under a prefix, an old version or a part of an upload
     too: the lessons would write over it, and the clean-up would delete it."""
     begun = uploads(s3, Bucket(bucket, made=False, prefixes=(prefix,)))
-    for thing in (*islice(_under(s3, bucket, prefix), 1), *islice(begun, 1)):
+    present = [one.key for one in islice(_under(s3, bucket, prefix), 1)]
+    present += [one.key for one in islice(begun, 1)]
+    for key in present:
         raise WorkshopError(
-            f"The bucket {bucket}, which {VARIABLE} names, holds {thing.key!r} under {prefix}, "
+            f"The bucket {bucket}, which {VARIABLE} names, holds {key!r} under {prefix}, "
             "where the workshop writes, so it is not used: name a bucket with nothing under "
             f"{', '.join(PREFIXES[:3])} and lesson-…/, or move that away with all its old versions."
         )
@@ -265,7 +269,7 @@ def _write_note(s3: Any, bucket: str, prefixes: tuple[str, ...], first: bool) ->
     )
 
 
-def _problem(error: Exception, bucket: str) -> str:
+def _problem(error: Any, bucket: str) -> str:
     code = refusals.code_of(error)
     if code in ("403", "AccessDenied", "BucketAlreadyExists"):
         right = refusals.missing_right(error)

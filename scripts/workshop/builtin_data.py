@@ -324,7 +324,7 @@ def _check_parquet(path: Path, features: int) -> np.ndarray:
     for name, column in zip(names, table.columns, strict=True):
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
             raise DataError(f"{path}, column {name}: expected numbers, found {column.type}")
-    labels = table.column(0).to_numpy().astype(float)
+    labels: np.ndarray = table.column(0).to_numpy().astype(float)
     wrong = np.flatnonzero(~np.isin(labels, (0, 1)))
     if len(wrong):
         _label(f"{labels[wrong[0]]:g}", f"{path}, row {wrong[0] + 1}")

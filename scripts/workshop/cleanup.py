@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import workshop
 from workshop import buckets, costs, jobs, refusals
 from workshop.buckets import Bucket
+from workshop.refusals import WorkshopError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ MANY = 100  # jobs, after which looking through them says how far it is
 STREAM = re.compile(r"algo-\d+-\d+")  # how SageMaker names a host's log, after the job and a slash
 
 
-class CleanupError(workshop.WorkshopError):
+class CleanupError(WorkshopError):
     """Something could not be listed or deleted; the message says what, why and what to do."""
 
 
@@ -53,7 +54,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return self.description["TrainingJobName"]
+        return str(self.description["TrainingJobName"])
 
     @property
     def runs(self) -> bool:
@@ -124,7 +125,7 @@ def _rate(job: Job) -> float | None:
     """US dollars an hour of a job's instances."""
     resources = job.description["ResourceConfig"]
     with contextlib.suppress(costs.CostError):
-        return resources["InstanceCount"] * costs.price(resources["InstanceType"]).usd
+        return float(resources["InstanceCount"] * costs.price(resources["InstanceType"]).usd)
     return None
 
 
@@ -347,7 +348,7 @@ def _explained(doing: str) -> Iterator[None]:
         yield
     except refusals.failures() as error:
         raise CleanupError(f"The cleanup could not {doing}: {_reason(error)}") from error
-    except (workshop.WorkshopError, jobs.JobError) as error:
+    except (WorkshopError, jobs.JobError) as error:
         why = str(error).rstrip(".")
         raise CleanupError(f"The cleanup could not {doing}: {why}; {AGAIN}") from error
 
@@ -390,7 +391,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.delete:
             delete(session, what)
         left = remaining(session)
-    except workshop.WorkshopError as error:
+    except WorkshopError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -235,7 +235,7 @@ def _billable_s(description: Mapping[str, Any]) -> float:
         raise CostError(
             f"Job {name} (status {status}) has no billable time yet: ask again when it has ended."
         )
-    return seconds
+    return float(seconds)
 
 
 def jobs_cost(descriptions: Iterable[Mapping[str, Any]], region: str = REGION) -> Total:
@@ -284,7 +284,7 @@ def disk_cost(description: Mapping[str, Any]) -> float:
     """
     paid_s = _billable_s(description)
     resources = description["ResourceConfig"]
-    size_gb = resources.get("VolumeSizeInGB", 0) * resources["InstanceCount"]
+    size_gb: int = resources.get("VolumeSizeInGB", 0) * resources["InstanceCount"]
     return size_gb * paid_s / MONTH_S * ML_VOLUME.usd
 
 

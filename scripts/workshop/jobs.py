@@ -85,7 +85,8 @@ def _describe(client: Any, name: str) -> Description:
     from botocore.exceptions import ClientError
 
     try:
-        return client.describe_training_job(TrainingJobName=name)
+        description: Description = client.describe_training_job(TrainingJobName=name)
+        return description
     except ClientError as error:
         if "not found" not in error.response["Error"]["Message"]:
             raise
@@ -190,7 +191,7 @@ def log(session: sagemaker.Session, job_name: str) -> list[str]:
 
     Raises JobError when the job has no log: it wrote none yet, or there is no such job.
     """
-    return events(session, job_name)["line"].tolist()
+    return list(events(session, job_name)["line"])
 
 
 def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ import tarfile
 import tempfile
 from collections import deque
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 MOST_LINKS = 40  # Linux follows no more of them on one path
 
@@ -87,7 +87,8 @@ class _Extraction:
         if member.isdir():
             self._add_folder(path)
         elif member.isreg():
-            with self._tar.extractfile(member) as content, self._new_file(member, path) as file:
+            content = cast("IO[bytes]", self._tar.extractfile(member))  # None for no regular file
+            with content, self._new_file(member, path) as file:
                 shutil.copyfileobj(content, file)
         elif member.islnk():
             with self._linked_file(member) as content, self._new_file(member, path) as file:
@@ -138,7 +139,8 @@ class _Extraction:
 
     def _check_link(self, path: str) -> None:
         """Follow a symbolic link as the kernel would, through the links on its way."""
-        ahead, here, followed = deque(path.split("/")), [], 0
+        ahead, followed = deque(path.split("/")), 0
+        here: list[str] = []
         while ahead:
             part = ahead.popleft()
             if part == ".." and not here:
