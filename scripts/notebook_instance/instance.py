@@ -522,7 +522,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def refusal(error: Any) -> str:
     """One sentence on a call that AWS refused (a ClientError), and what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    if right := stacks.missing_right(message):
+    if right := refusals.named_in(message):
         return (
             f"You lack the right {right}: ask whoever manages the account for it, or use the "
             "credentials of somebody who has it."

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import workshop
+from workshop import refusals
 
 EVERY_S = 5.0  # between two looks at a stack that changes
 LOGS = "/aws/sagemaker/NotebookInstances"
@@ -89,7 +90,7 @@ def explain(event: dict[str, Any] | None, region: str, instance_type: str) -> st
             "(ResourceLimitExceeded); request an increase in Service Quotas, or choose another "
             "type with --instance-type."
         )
-    if denied := missing_right(reason):
+    if denied := refusals.named_in(reason):
         return f"{what}: you lack the right {denied}; ask whoever manages the account for it."
     if re.search(r"already exist|AlreadyExists|duplicate", reason, re.IGNORECASE):
         return (
@@ -108,14 +109,6 @@ def explain(event: dict[str, Any] | None, region: str, instance_type: str) -> st
             "another type with --instance-type, or another region with --region."
         )
     return f"{what}: {_short(reason)}"
-
-
-def missing_right(message: str) -> str | None:
-    """The action, and the resource where it is named, that AWS's message says is not allowed."""
-    found = re.search(r"not authorized to perform:? (\S+?)(?: on resource: (\S+))?(?: |$)", message)
-    if not found:
-        return None
-    return f"{found[1]} on {found[2]}" if found[2] else found[1]
 
 
 def _short(reason: str) -> str:

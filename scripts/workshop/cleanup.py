@@ -235,7 +235,7 @@ def _tags(client: Any, arn: str) -> dict[str, str]:
 
 
 def _is_ours(tags: dict[str, str]) -> bool:
-    return tags.get(workshop.WORKSHOP_TAG["Key"]) == workshop.WORKSHOP_TAG["Value"]
+    return buckets.is_ours([{"Key": key, "Value": value} for key, value in tags.items()])
 
 
 def _buckets(boto: Any) -> buckets.Buckets:

@@ -51,9 +51,15 @@ def missing_right(error: Any) -> str | None:
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if code not in ("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
         return None
-    if named := re.search(r"to perform: (\S+)(?: on resource: \"?([^\s\"]+))?", message):
-        return f"{named[1]} on {named[2]}" if named[2] else named[1]
-    return SILENT.get(error.operation_name, f"to call {error.operation_name}")
+    return named_in(message) or SILENT.get(error.operation_name, f"to call {error.operation_name}")
+
+
+def named_in(message: str) -> str | None:
+    """Return the action, and the resource where it is named, that AWS's sentence does not allow."""
+    named = re.search(r"to perform:? (\S+)(?: on resource: \"?([^\s\"]+))?", message)
+    if not named:
+        return None
+    return f"{named[1]} on {named[2]}" if named[2] else named[1]
 
 
 def reason(error: Exception) -> str:

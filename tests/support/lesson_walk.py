@@ -20,9 +20,9 @@ from botocore.exceptions import ClientError
 
 from lessons import run as run_lessons
 from stub_aws.instance import namespaces_available
+from stub_aws.logs import LOG_GROUP
 
 SEVERAL_HOSTS = "07"  # this lesson's jobs have several, each of which needs namespaces of its own
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 
 def can_run(lesson: str) -> bool:

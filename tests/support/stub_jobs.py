@@ -33,6 +33,7 @@ from botocore.validate import ParamValidator
 
 from lessons.on_stub import OPTIONS, ROLE_NAME
 from stub_aws.instance import NO_NAMESPACES, namespaces_available
+from stub_aws.logs import LOG_GROUP as LOG_GROUP
 from stub_aws.validation import validation_message
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,7 +45,6 @@ PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu
 BUCKET = "sagemaker-workshop-123456789012-us-east-1"
 OUR_TAG = {"Key": "workshop", "Value": "sagemaker-training"}  # so it is the workshop's
 ROLE_ARN = f"arn:aws:iam::123456789012:role/{ROLE_NAME}"
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 FINAL = ("Completed", "Failed", "Stopped")
 PATIENCE_S = 60  # how long a wait may take before it is an error
 REGION = "us-east-1"

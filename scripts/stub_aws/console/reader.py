@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from ..channels import parse_s3_uri
 from ..clients import make_client
 from ..logs import LOG_GROUP
 from ..metrics import Expressions
@@ -114,7 +115,7 @@ class Reader:
 
     def _artifacts(self, description: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the objects below the job's own output folder."""
-        bucket, prefix = split_uri(description["OutputDataConfig"]["S3OutputPath"])
+        bucket, prefix = parse_s3_uri(description["OutputDataConfig"]["S3OutputPath"])
         parts = (prefix.strip("/"), description["TrainingJobName"], "output/")
         folder = "/".join(part for part in parts if part)
         try:
@@ -238,12 +239,6 @@ def _entry(bucket: str, item: Mapping[str, Any]) -> dict[str, Any]:
         "bytes": item["Size"],
         "modified": item["LastModified"],
     }
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key of an `s3://` URI."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
 
 
 def host_of(stream: str) -> str:
