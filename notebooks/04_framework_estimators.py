@@ -166,7 +166,7 @@ machine = "ml.m5.large"
 
 
 def image(framework, version, python=None, instance_type=machine):
-    """The address of a framework's training image in our region."""
+    """Return the address of a framework's training image in our region."""
     which = {"region": session.boto_region_name, "image_scope": "training"}
     which |= {"version": version, "py_version": python, "instance_type": instance_type}
     return image_uris.retrieve(framework, **which)
@@ -334,7 +334,7 @@ stages = ["in Python", "in the request", "command line"]
 
 
 def travelled(name):
-    """A row for each hyperparameter of a job: what it was on its way."""
+    """Return a row for each hyperparameter of a job: what it was on its way."""
     job = described[name]
     words = jobs.command(jobs.log(session, job["TrainingJobName"]))
     arrived = dict(zip(words[::2], words[1::2], strict=True))

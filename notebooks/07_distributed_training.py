@@ -190,7 +190,7 @@ looked = jobs.wait_for(session, *looks.values())
 
 
 def contents(names):
-    """A row for each host of each job: what it got."""
+    """Return a row for each host of each job: what it got."""
     rows = []
     for title, name in names.items():
         for host in show_channels.of_log(jobs.log(session, name)):
@@ -267,7 +267,7 @@ import re
 
 
 def checksums(name):
-    """The checksum of the weights after each epoch, one column for each host."""
+    """Return the checksum of the weights after each epoch, a column for each host."""
     pattern = re.compile(r"(\S+): epoch (\d+), weights (\w+)")
     found = map(pattern.match, jobs.log(session, name))
     rows = [match.groups() for match in found if match]
@@ -439,7 +439,7 @@ _ = jobs.wait_for(session, cured_name)
 
 
 def layers(name):
-    """What each host said of its layers, in order."""
+    """Return what each host printed of its layers, in order."""
     log = jobs.log(session, name)
     lines = [line.split(": epoch") for line in log if ": epoch" in line]
     return [[said for host, said in lines if host == f"algo-{n}"] for n in (1, 2)]
@@ -676,7 +676,7 @@ pd.DataFrame(plan, index=pd.Index(sizes, name="hosts")).map(
 
 
 def fastest(budget, hours, fraction):
-    """The number of hosts that ends first within a budget, its minutes and dollars."""
+    """Return the number of hosts that ends first within a budget, minutes, dollars."""
     plans = {hosts: run(hours, hosts, fraction) for hosts in range(1, 21)}
     within = {hosts: plan for hosts, plan in plans.items() if plan[1] <= budget}
     return min(within.items(), key=lambda item: item[1])

@@ -45,7 +45,7 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that no worker is left alone with it at the end.
+    """Put what takes longest first, so that no worker is left alone with it at the end.
 
     Tests with `mock_aws` come last: it empties the one state of moto, a running stub's too.
     """

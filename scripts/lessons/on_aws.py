@@ -61,7 +61,8 @@ class Interrupted(BaseException):
 
 
 def bound(ordered: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The most that jobs can cost, in US dollars by lesson: machines and disks up to `max_run`.
+    """Return the most that jobs can cost, in US dollars by lesson: machines and disks up to
+    `max_run`.
 
     `ordered` are the entries of a record of the stub (stub_aws/record.py). Not in it: what is
     fractions of a cent (storage, logs, requests), and the two minutes that a stopped job may take
@@ -82,7 +83,7 @@ def bound(ordered: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def announcement(ordered: Sequence[dict[str, Any]]) -> str:
-    """The bound as text: a line per lesson, and the sum."""
+    """Return the bound as text: a line per lesson, and the sum."""
     by_lesson = bound(ordered)
     lines = [f"  lesson {name}: {costs.dollars(usd)}" for name, usd in by_lesson.items()]
     total = costs.dollars(sum(by_lesson.values()))
@@ -118,7 +119,7 @@ def rehearse(lessons: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def lessons_command(lessons: Sequence[str]) -> list[str]:
-    """The command that runs lessons on whatever AWS the environment leads to."""
+    """Return the command that runs lessons on whatever AWS the environment leads to."""
     options = ["--on-aws", f"--timeout={CELL_TIMEOUT_S}", f"--output={KEPT / 'lessons'}"]
     return [sys.executable, "-m", "lessons.run", *options, *lessons]
 

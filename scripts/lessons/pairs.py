@@ -27,7 +27,7 @@ KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "nam
 
 
 def sources(folder: Path = NOTEBOOKS) -> list[Path]:
-    """The lessons' .py files in the order of their numbers."""
+    """Return the lessons' .py files in the order of their numbers."""
     return sorted(folder.glob("[0-9][0-9]_*.py"))
 
 
@@ -47,7 +47,7 @@ def _number_cells(notebook: NotebookNode) -> None:
 
 
 def parse(py_text: str) -> NotebookNode:
-    """The notebook that a lesson's .py text stands for, ready to be written or executed."""
+    """Return the notebook that a lesson's .py text stands for, ready to be written or executed."""
     notebook = jupytext.reads(py_text, fmt="py:percent", config=_config())
     _number_cells(notebook)
     notebook["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
@@ -55,12 +55,13 @@ def parse(py_text: str) -> NotebookNode:
 
 
 def derive(py_text: str) -> str:
-    """The text of the .ipynb that belongs to a lesson's .py text."""
+    """Return the text of the .ipynb that belongs to a lesson's .py text."""
     return nbformat.writes(parse(py_text)) + "\n"
 
 
 def canonical_py(notebook: NotebookNode) -> str:
-    """The .py text that Jupytext writes for a notebook; equal to its source when that is tidy."""
+    """Return the .py text that Jupytext writes for a notebook; equal to its source when that is
+    tidy."""
     plain = nbformat.from_dict({**notebook, "metadata": {}})
     return jupytext.writes(plain, fmt="py:percent", config=_config())
 

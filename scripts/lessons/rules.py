@@ -97,7 +97,7 @@ def _lines(cell: NotebookNode) -> list[str]:
 
 
 def has_a_head(cells: list[NotebookNode]) -> Problems:
-    """The first cell: title and the five parts, in order, each with what it promises."""
+    """Check the first cell: title and the five parts, in order, each with what it promises."""
     if not cells or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
         yield "cell 1: must be Markdown and start with `# Title`"
         return
@@ -123,7 +123,7 @@ def has_a_head(cells: list[NotebookNode]) -> Problems:
 
 
 def has_a_foot(cells: list[NotebookNode]) -> Problems:
-    """`## Key points` with a list, then `## Clean up`, and no section after."""
+    """Check for `## Key points` with a list, then `## Clean up`, and no section after."""
     prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     sections = re.findall(r"^## +(.+?) *$", prose, flags=re.MULTILINE)
     if sections[-2:] != ["Key points", "Clean up"]:
@@ -137,7 +137,7 @@ def has_a_foot(cells: list[NotebookNode]) -> Problems:
 
 
 def solves_its_exercises(cells: list[NotebookNode]) -> Problems:
-    """Exercises are numbered from 1 and each has its folded solution in place."""
+    """Check that exercises are numbered from 1, each with its folded solution in place."""
     waiting: str | None = None
     numbers: list[int] = []
     for i, cell in enumerate(cells, start=1):
@@ -169,7 +169,7 @@ def solves_its_exercises(cells: list[NotebookNode]) -> Problems:
 
 
 def has_short_cells(cells: list[NotebookNode]) -> Problems:
-    """Median, ninth decile and greatest number of non-blank lines; width of the lines."""
+    """Check the median, ninth decile and greatest number of lines, and their width."""
     code = _code(cells)
     if not code:
         yield "there is no code"
@@ -188,7 +188,7 @@ def has_short_cells(cells: list[NotebookNode]) -> Problems:
 
 
 def explains_its_code(cells: list[NotebookNode]) -> Problems:
-    """A Markdown cell stands directly before most code cells."""
+    """Check that a Markdown cell stands directly before most code cells."""
     code = _code(cells)
     bare = [i + 1 for i, _ in code if i == 0 or cells[i - 1].cell_type != "markdown"]
     if code and 1 - len(bare) / len(code) < PROSE_BEFORE_CODE:
@@ -199,14 +199,14 @@ def explains_its_code(cells: list[NotebookNode]) -> Problems:
 
 
 def names_its_failures(cells: list[NotebookNode]) -> Problems:
-    """The prose before a cell that must fail names the exception."""
+    """Check that the prose before a cell that must fail names the exception."""
     for i, cell in enumerate(cells):
         if "raises-exception" in _tags(cell) and not expected_exceptions(cells, i):
             yield f"cell {i + 1}: must fail, but the Markdown cell before it names no `Exception`"
 
 
 def keeps_out_of_bounds(cells: list[NotebookNode]) -> Problems:
-    """No skipping, mocking, installing, hard-coding; no word of the tests; no outputs."""
+    """Check for skipping, mocking, installing, hard-coding, words of the tests, outputs."""
     for i, cell in enumerate(cells, start=1):
         if extra := set(cell.metadata) - CELL_METADATA:
             yield f"cell {i}: metadata {sorted(extra)}; only {sorted(CELL_METADATA)} are ours"
@@ -233,14 +233,14 @@ RULES: tuple[Rule, ...] = (
 
 
 def expected_exceptions(cells: list[NotebookNode], index: int) -> set[str]:
-    """The exception names in backticks in the Markdown cell directly before cell `index`."""
+    """Return the exception names in backticks in the Markdown cell directly before cell `index`."""
     if index == 0 or cells[index - 1].cell_type != "markdown":
         return set()
     return set(re.findall(r"`(?:\w+\.)*([A-Z]\w+)`", cells[index - 1].source))
 
 
 def problems(notebook: NotebookNode) -> list[str]:
-    """Everything in a lesson that breaks a rule, one sentence each; empty when it keeps to all."""
+    """Return all in a lesson that breaks a rule, one sentence each; empty where nothing does."""
     found = [f"notebook metadata {key!r} is not ours" for key in sorted(_odd_metadata(notebook))]
     for rule in RULES:
         found.extend(rule(notebook.cells))

@@ -84,7 +84,7 @@ def _count_shown_errors(cell: NotebookNode, execute_reply: dict, **_: object) ->
 
 
 def _broken_promise(notebook: NotebookNode) -> tuple[int, str] | None:
-    """Number of the first cell that failed otherwise than it should, or did not; a sentence."""
+    """Return the number of the first cell that failed differently from its tag, and why."""
     for i, cell in enumerate(notebook.cells):
         if "raises-exception" not in cell.metadata.get("tags", []):
             continue
@@ -181,7 +181,8 @@ def keep_page(notebook: NotebookNode, folder: Path, name: str) -> None:
 
 
 def choose(wanted: list[str], folder: Path = NOTEBOOKS) -> list[Path]:
-    """The notebooks whose names start with each of `wanted`, in that order; all, when it is empty.
+    """Return the notebooks whose names start with each of `wanted`, in that order; all, when it is
+    empty.
 
     Raises ValueError where a name fits none, or there is no notebook at all.
     """

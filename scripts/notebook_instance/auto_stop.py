@@ -38,7 +38,8 @@ ANOTHER_AFTER_S = 60
 
 
 def servers(runtime: Path) -> list[dict[str, str]]:
-    """The address and token of each server whose process lives, from Jupyter's own descriptions.
+    """Return the address and token of each server whose process lives, from Jupyter's own
+    descriptions.
 
     Raises ValueError when a server lives whose description does not say where.
     """
@@ -78,7 +79,7 @@ def _lives(pid: int | str, description: Path) -> bool:
 
 
 def ask(server: dict[str, str], what: str) -> list[dict]:
-    """The server's kernels or terminals, without counting as activity.
+    """Return the server's kernels or terminals, without counting as activity.
 
     Raises OSError, ValueError or HTTPException when it does not answer, or something else.
     """
@@ -114,7 +115,8 @@ def is_building(state: Path) -> bool:
 
 
 def last_activity(listed: list[dict]) -> float:
-    """The latest of these kernels' or terminals' activities, in seconds since 1970; 0 for none."""
+    """Return the latest of these kernels' or terminals' activities, in seconds since 1970; 0 for
+    none."""
     times = (str(entry["last_activity"]).replace("Z", "+00:00") for entry in listed)
     return max((datetime.fromisoformat(text).timestamp() for text in times), default=0.0)
 

@@ -90,7 +90,7 @@ PRICES = "unknown to this project, see https://aws.amazon.com/sagemaker/ai/prici
 
 
 def hourly(instance_type: str, region: str) -> str:
-    """What the instance costs while it runs; an unknown price is said, never guessed."""
+    """Return what the instance costs while it runs; an unknown price is said, never guessed."""
     try:
         return f"${costs.price(instance_type, region, use='notebook').usd:g} an hour while it runs"
     except costs.CostError:
@@ -98,14 +98,14 @@ def hourly(instance_type: str, region: str) -> str:
 
 
 def monthly(volume_gb: int, region: str) -> str:
-    """What the instance's volume costs, running or stopped; an unknown price is said."""
+    """Return what the instance's volume costs, running or stopped; an unknown price is said."""
     if region != costs.ML_VOLUME.region:
         return f"price in {region} {PRICES}"
     return f"${volume_gb * costs.ML_VOLUME.usd:.2f} a month"
 
 
 def bill(instance_type: str, volume_gb: int, region: str) -> list[str]:
-    """What the place costs, as lines of text."""
+    """Return what the place costs, as lines of text."""
     return [
         f"  {instance_type}: {hourly(instance_type, region)}",
         f"  volume of {volume_gb} GB, billed until it is deleted: {monthly(volume_gb, region)}",
@@ -234,7 +234,7 @@ def _shown(happening: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _origin() -> str:
-    """The address of this checkout's origin, as one that needs no key."""
+    """Return the address of this checkout's origin, as one that needs no key."""
     done = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "remote", "get-url", "origin"],
         capture_output=True,
@@ -363,7 +363,7 @@ def _print_instance(place: Place) -> None:
 
 
 def _describe(place: Place) -> dict[str, Any] | None:
-    """The notebook instance of the stack; None where the stack has none, or it is gone."""
+    """Return the notebook instance of the stack; None where the stack has none, or it is gone."""
     from botocore.exceptions import ClientError
 
     arn = stacks.physical_id(place.cloudformation, NAME, INSTANCE)
@@ -380,7 +380,7 @@ def _describe(place: Place) -> dict[str, Any] | None:
 
 
 def _content(place: Place) -> tuple[int, int]:
-    """The number of objects in the bucket, old versions among them, and their bytes."""
+    """Return the number of objects in the bucket, old versions among them, and their bytes."""
     sizes = [entry.size for entry in buckets.versions(place.s3, buckets.Bucket(place.bucket))]
     return len(sizes), sum(sizes)
 

@@ -22,7 +22,7 @@ class StackError(workshop.WorkshopError):
 
 
 def find(client: Any, name: str) -> dict[str, Any] | None:
-    """The description of the stack with this name or id, or None where there is none."""
+    """Return the description of the stack with this name or id, or None where there is none."""
     from botocore.exceptions import ClientError
 
     try:
@@ -34,7 +34,8 @@ def find(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def physical_id(client: Any, stack: str, logical_id: str) -> str | None:
-    """What a stack's resource is called outside it; None where it has no such resource (now)."""
+    """Return what a stack's resource is called outside it; None where it has no such resource
+    (now)."""
     for resource in client.describe_stack_resources(StackName=stack)["StackResources"]:
         if resource.get("LogicalResourceId") == logical_id:
             gone = resource.get("ResourceStatus") == "DELETE_COMPLETE"
@@ -49,7 +50,8 @@ def events(client: Any, stack_id: str) -> list[dict[str, Any]]:
 
 
 def watch(client: Any, stack_id: str, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """The events of a stack as they come, until it changes no more; `seen` are ids of old ones."""
+    """Yield the events of a stack as they come, until it changes no more; `seen` are ids of old
+    ones."""
     while True:
         # The status first: an event that comes between the two looks is not lost then.
         status = find(client, stack_id)
@@ -70,7 +72,8 @@ def line(event: dict[str, Any], started: float) -> str:
 
 
 def first_failure(happened: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The event that all later failures follow from: those only say that they were cancelled."""
+    """Return the event that all later failures follow from: those only say that they were
+    cancelled."""
     for event in happened:
         reason = event.get("ResourceStatusReason", "")
         if event["ResourceStatus"].endswith("_FAILED") and "cancelled" not in reason:

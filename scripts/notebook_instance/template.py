@@ -18,14 +18,14 @@ MARK = "Workshop::File"
 
 
 def compose() -> dict[str, Any]:
-    """The whole template, as CloudFormation takes it."""
+    """Return the whole template, as CloudFormation takes it."""
     import yaml  # only here: those who only read the instance's status need none
 
     return _filled(yaml.safe_load(TEMPLATE.read_text(encoding="utf-8")))
 
 
 def body() -> str:
-    """The whole template as it is sent; raises ValueError when it is too long for that."""
+    """Return the whole template as it is sent; raises ValueError when it is too long for that."""
     text = json.dumps(compose())
     if len(text.encode()) > MOST_BYTES:
         raise ValueError(f"The template has {len(text)} characters, and may have {MOST_BYTES}.")

@@ -90,7 +90,7 @@ def _entitle(people: list[Passenger], title: str, classes: tuple[int, ...], leas
 
 
 def _married(person: Passenger, rng: random.Random) -> float:
-    """A score by which women are called Mrs before others."""
+    """Return a score by which women are called Mrs before others."""
     if person.role in ("parent", "spouse"):
         return 100 + person.age
     if person.role in ("child", "sibling") or person.age < 16:
@@ -100,7 +100,8 @@ def _married(person: Passenger, rng: random.Random) -> float:
 
 
 def _fare_score(ticket: Ticket, rng: random.Random) -> float:
-    """What puts tickets of a class in order of price: people, port, and what we do not know."""
+    """Return what puts tickets of a class in order of price: people, port, and what we do not
+    know."""
     first = ticket.people[0]
     aboard = max(1 + max(p.family_size for p in ticket.people), len(ticket.people))
     port = PORT_PREMIUM.get((first.pclass, first.port), 0.0)
@@ -110,7 +111,8 @@ def _fare_score(ticket: Ticket, rng: random.Random) -> float:
 
 
 def draw_fares(tickets: list[Ticket], quantiles: dict[str, float], rng: random.Random) -> None:
-    """A fare for each ticket, in whole pence (1/240 pound), with the quantiles of the class."""
+    """Return a fare for each ticket, in whole pence (1/240 pound), with the quantiles of the
+    class."""
     scored = [(not t.free, _fare_score(t, rng), i, t) for i, t in enumerate(tickets)]
     ranked = [t for *_, t in sorted(scored)]
     last = sum(len(t.people) for t in tickets) - 1

@@ -76,7 +76,7 @@ class Block:
         return len(self.passenger_id)
 
     def rows(self, start: int = 0, stop: int | None = None) -> Block:
-        """The rows from `start` to before `stop`."""
+        """Return the rows from `start` to before `stop`."""
         return replace(self, **{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
     def texts(self) -> Iterator[tuple]:
@@ -89,7 +89,8 @@ class Block:
         return zip(*(c.tolist() for c in cells.values()), strict=True)
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a table with the types that pandas gives the CSV file; a gap is NaN."""
+        """Return the rows as a table with the types that pandas gives the CSV file; a gap is
+        NaN."""
         import pandas as pd
 
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -104,7 +105,7 @@ class Block:
 
 
 def _number_texts(counts: np.ndarray, unit: int) -> np.ndarray:
-    """The text of counts / unit, "" below zero; each distinct number is written once."""
+    """Return the text of counts / unit, "" below zero; each distinct number is written once."""
     distinct, which = np.unique(counts, return_inverse=True)
     values = np.round(distinct / unit, 4).tolist()
     texts = ["" if value < 0 else repr(value).removesuffix(".0") for value in values]
@@ -158,7 +159,7 @@ class Crowd:
         )
 
     def exact(self) -> Block:
-        """The exact list: every ticket of the stock once, as it is."""
+        """Return the exact list: every ticket of the stock once, as it is."""
         uniform = Uniform(EXACT, self.seed)
         return self._dress(np.arange(len(self.size)), len(self.male), 0, uniform, exact=True)
 
@@ -231,7 +232,8 @@ class Crowd:
         return np.fromiter(names, dtype=object, count=rows)
 
     def _ticket_texts(self, picks: np.ndarray, number: int, uniform: Uniform) -> np.ndarray:
-        """A number that no other ticket has, its first digit the class, after a prefix or none."""
+        """Return a number that no other ticket has, its first digit the class, after a prefix or
+        none."""
         unique = number * BLOCK + np.arange(len(picks)) * STRIDE % BLOCK
         prefixes = np.array([[""] * 10, *text.TICKET_PREFIXES.values()], dtype=object)
         prefix = prefixes[self.ticket_class[picks], uniform.below(10, len(picks))]

@@ -72,7 +72,7 @@ def shuffled(items: list, rng: random.Random) -> list:
 
 
 def below(n: int, rng: random.Random) -> int:
-    """A random integer from 0 to n - 1."""
+    """Return a random integer from 0 to n - 1."""
     return int(rng.random() * n)
 
 
@@ -147,7 +147,8 @@ def _couples_and_siblings(pool: _Pool, rng: random.Random) -> list[list[Passenge
 
 
 def families_of_class(people: list[Passenger], rng: random.Random) -> list[list[Passenger]]:
-    """The passengers of one class by family, most of them of one; sets `role` and `spouse`."""
+    """Return the passengers of one class by family, most of them of one; sets `role` and
+    `spouse`."""
     pool = _Pool(shuffled(people, rng))
     alone = pool.take(len(people), sibsp=0, parch=0)
     for person in alone:

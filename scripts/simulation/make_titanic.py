@@ -50,7 +50,7 @@ BYTES_EACH = {"csv": 90, "parquet": 45}  # at most, of one passenger on disk
 
 
 def draw(passengers: int = PASSENGERS, seed: int = SEED) -> pd.DataFrame:
-    """A simulated list as a table, with the types that pandas reads from the CSV file.
+    """Return a simulated list as a table, with the types that pandas reads from the CSV file.
 
     Of 891 passengers the counts equal the figures; other sizes are drawn with the same joint
     distributions. Holds the whole table in memory: about 150 bytes for each passenger.
@@ -63,7 +63,7 @@ def draw(passengers: int = PASSENGERS, seed: int = SEED) -> pd.DataFrame:
 
 
 def blocks(passengers: int, seed: int) -> Iterator[Block]:
-    """The same list block by block. Raises ValueError as `draw` does."""
+    """Yield the same list block by block. Raises ValueError as `draw` does."""
     if passengers < 1 or seed < 0:
         raise ValueError(f"{passengers} passengers with seed {seed}: wanted at least 1, and 0")
     crowd = _crowd(seed)
@@ -239,7 +239,7 @@ def write_split(header: list[str], rows: list[tuple], seed: int, out: Path) -> l
 
 
 def read_rows(path: Path) -> tuple[list[str], list[tuple]]:
-    """The header and rows of a CSV file of passengers, as text.
+    """Return the header and rows of a CSV file of passengers, as text.
 
     Raises ValueError, naming the file and line, where it is not a table that can be divided.
     """

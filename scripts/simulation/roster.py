@@ -168,7 +168,8 @@ def _age_between(low: float, high: float, top: float, rng: random.Random) -> flo
 
 
 def _age_anchors(quantiles: dict[str, float], slots: list[tuple[int, int]]) -> dict[int, float]:
-    """The ages at the ranks from which each quantile is interpolated, such that it is exact."""
+    """Return the ages at the ranks from which each quantile is interpolated, such that it is
+    exact."""
     anchors: dict[int, float] = {}
     for q, value in quantiles.items():
         position = float(q) * (len(slots) - 1)

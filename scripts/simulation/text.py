@@ -90,7 +90,8 @@ def cabins() -> list[str]:
 def full_name(
     surname: str, title: str, given: str, husband: str, maiden: str, nickname: str
 ) -> str:
-    """A name as the list writes it. `husband` is "" for all but wives; `nickname` may be ""."""
+    """Return a name as the list writes it. `husband` is "" for all but wives; `nickname` may be
+    ""."""
     if husband:
         return f"{surname}, {title}. {husband} ({given} {maiden})"
     if nickname:

@@ -136,7 +136,7 @@ def _unknown_key(service: str) -> Denied:
 
 
 def _documents(access_key: Any) -> list[dict[str, Any]]:
-    """The identity-based policy documents of a user or assumed role."""
+    """Return the identity-based policy documents of a user or assumed role."""
     return [
         access_control.IAMPolicy(policy)._policy_json  # moto has no public way to the document
         for policy in access_key.collect_policies()
@@ -243,7 +243,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def required_permissions(environ: Environ, caller: Caller) -> Iterator[Permission]:
-    """The permissions that AWS would want for this request."""
+    """Yield the permissions that AWS would want for this request."""
     if caller.service == "s3":
         yield from _s3_permissions(environ)
     elif target := environ.get("HTTP_X_AMZ_TARGET"):
@@ -358,7 +358,7 @@ def _parse(body: bytes) -> ElementTree.Element:
 
 
 def _named(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    """The elements of a name below one, in whatever namespace."""
+    """Return the elements of a name below one, in whatever namespace."""
     return [one for one in element.iter() if one.tag.rpartition("}")[2] == name]
 
 

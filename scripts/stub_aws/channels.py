@@ -61,7 +61,7 @@ class S3Object:
 
 
 def channels_of(job: Job) -> list[Channel]:
-    """The channels of a job."""
+    """Return the channels of a job."""
     default_mode = job.request["AlgorithmSpecification"]["TrainingInputMode"]
     return [
         Channel(
@@ -90,7 +90,7 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
 
 
 def list_objects(s3: Any, channel: Channel) -> list[S3Object]:
-    """The objects of a channel, in the order of their keys.
+    """Return the objects of a channel, in the order of their keys.
 
     Raises:
         ChannelError: A manifest that is none.
@@ -106,7 +106,8 @@ def list_objects(s3: Any, channel: Channel) -> list[S3Object]:
 
 
 def local_name(key: str, prefix: str) -> str:
-    """The file that `key` becomes in a channel on `prefix`, relative to the channel's folder.
+    """Return the file that `key` becomes in a channel on `prefix`, relative to the channel's
+    folder.
 
     The prefix may be a folder (with or without its slash), the object itself, or the beginning of
     names in a folder: `data/tr` brings `data/train.csv` as `train.csv`.
@@ -119,7 +120,8 @@ def local_name(key: str, prefix: str) -> str:
 
 
 def _read_manifest(s3: Any, bucket: str, key: str) -> list[S3Object]:
-    """The objects of `[{"prefix": "s3://bucket/folder/"}, "name", ...]` (API, S3DataSource)."""
+    """Return the objects of `[{"prefix": "s3://bucket/folder/"}, "name", ...]` (API,
+    S3DataSource)."""
     text = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         first, *names = json.loads(text)
@@ -135,7 +137,7 @@ def _read_manifest(s3: Any, bucket: str, key: str) -> list[S3Object]:
 
 
 def share(objects: list[S3Object], channel: Channel, host: int, hosts: int) -> list[S3Object]:
-    """The objects that host number `host` (from 0) of `hosts` gets."""
+    """Return the objects that host number `host` (from 0) of `hosts` gets."""
     return objects[host::hosts] if channel.distribution == "ShardedByS3Key" else objects
 
 
@@ -171,7 +173,7 @@ def fetch(s3: Any, item: S3Object, path: Path, patience: Patience) -> None:
 
 
 def check_name(item: S3Object) -> None:
-    """Raises ChannelError when a key would leave its folder, or be no file name at all."""
+    """Raise ChannelError when a key would leave its folder, or be no file name at all."""
     parts = item.name.split("/")
     for bad, sign in (("", "//"), (".", "."), ("..", "..")):
         if bad in parts:

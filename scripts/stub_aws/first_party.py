@@ -35,10 +35,10 @@ def defines_metrics(request: dict[str, Any]) -> bool:
 
 
 def needle(name: str) -> str:
-    """What a line that tells the metric `name` holds, e.g. `#011train-rmse:`."""
+    """Return what a line that tells the metric `name` holds, e.g. `#011train-rmse:`."""
     return f"#011{name.replace(':', '-')}:"
 
 
 def metric_definitions() -> list[dict[str, str]]:
-    """The `MetricDefinitions` that a job of that image has."""
+    """Return the `MetricDefinitions` that a job of that image has."""
     return [{"Name": name, "Regex": rf".*\[[0-9]+\].*{needle(name)}{NUMBER}.*"} for name in NAMES]

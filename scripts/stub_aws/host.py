@@ -218,13 +218,14 @@ def share_cores(cores: list[int], listed: str) -> None:
 
 
 def raise_loopback() -> None:
-    """A new network namespace has a loopback device that is down: set IFF_UP."""
+    """Set the loopback device up (IFF_UP): in a new network namespace it is down."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
         fcntl.ioctl(device, 0x8914, struct.pack("16sh", b"lo", 0x41))  # SIOCSIFFLAGS, UP | RUNNING
 
 
 def make_read_only(path: str) -> None:
-    """A remount must keep the flags that the mount has: a user namespace may not clear them."""
+    """Remount a path, with the flags that the mount has: a user namespace may not clear
+    them."""
     mount(path, path, flags=MS_BIND)
     flags = os.statvfs(path).f_flag
     names = {os.ST_NOSUID: MS_NOSUID, os.ST_NODEV: MS_NODEV, os.ST_NOEXEC: MS_NOEXEC}

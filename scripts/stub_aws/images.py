@@ -38,7 +38,7 @@ class Image:
             return None
 
     def difference(self, uri: str) -> str | None:
-        """A sentence about the version here, where it is not that of the image's tag.
+        """Return a sentence about the version here, where it is not that of the image's tag.
 
         A tag begins with the framework's version: `1.5-1` is XGBoost 1.5, `2.6-cpu-py312` is
         PyTorch 2.6.
@@ -68,7 +68,8 @@ class UnknownImage(ValueError):
 
 
 def find(uri: str) -> Image:
-    """The entry for an image URI such as `683313688378.dkr.ecr.us-east-1.amazonaws.com/NAME:TAG`.
+    """Return the entry for an image URI such as
+    `683313688378.dkr.ecr.us-east-1.amazonaws.com/NAME:TAG`.
 
     Raises:
         UnknownImage: Its repository is not in the table; the message names those that are.

@@ -130,7 +130,7 @@ class HostRequest:
     offline: bool = False
 
     def specification(self, isolated: bool) -> dict[str, Any]:
-        """What `host.py` needs to know."""
+        """Return what `host.py` needs to know."""
         return {
             "namespace": isolated,
             "offline": self.offline,
@@ -233,7 +233,7 @@ class Instance:
 
 
 def supervisor_command(request: HostRequest, isolated: bool) -> list[str]:
-    """The command line that starts a host."""
+    """Return the command line that starts a host."""
     specification = request.layout.root / "host.json"
     specification.write_text(json.dumps(request.specification(isolated)), encoding="utf-8")
     unshare = [*UNSHARE, *(["--net"] if request.offline else [])] if isolated else []
@@ -305,7 +305,7 @@ def _differences(layout: Layout, isolated: bool) -> list[str]:
 
 
 def cores_of(host: int, hosts: int) -> list[int]:
-    """The share of this machine's cores that host number `host` (from 0) of `hosts` gets."""
+    """Return the share of this machine's cores that host number `host` (from 0) of `hosts` gets."""
     if not hasattr(os, "sched_getaffinity"):  # macOS
         return list(range(os.cpu_count() or 1))
     cores = sorted(os.sched_getaffinity(0))
@@ -328,7 +328,7 @@ def _variables(*names: str) -> dict[str, str]:
 
 
 def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
-    """The container's environment: AWS's part of it, and what this machine needs."""
+    """Return the container's environment: AWS's part of it, and what this machine needs."""
     own = {
         **_way_to_packages(),
         **_variables(*INSTRUCTIONS, *TO_START),

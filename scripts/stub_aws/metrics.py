@@ -78,7 +78,7 @@ class Expressions:
 
 
 def _number(match: regex.Match[str]) -> float | None:
-    """The first group as a number; what is not a finite one is no metric."""
+    """Return the first group as a number; what is not a finite one is no metric."""
     try:
         value = float(match[1])
     except (IndexError, TypeError, ValueError):

@@ -197,7 +197,7 @@ class TrainingProvider(SageMakerResponse):
         return job
 
     def _tagged(self, arn: str) -> Job | None:
-        """The training job of an ARN; None when the ARN names something that moto keeps."""
+        """Return the training job of an ARN; None when the ARN names something that moto keeps."""
         kind, _, name = arn.rpartition(":")[2].partition("/")
         return self._job(name) if kind == "training-job" else None
 
@@ -238,13 +238,13 @@ class TrainingProvider(SageMakerResponse):
 def bind(
     store: Store, executor: Executor, endpoint: str, quotas: dict[str, int]
 ) -> type[TrainingProvider]:
-    """A provider class for one running stub (moto makes an instance for each request)."""
+    """Return a provider class for one running stub (moto makes an instance for each request)."""
     members = {"store": store, "executor": executor, "endpoint": endpoint, "quotas": quotas}
     return type("BoundTrainingProvider", (TrainingProvider,), members)
 
 
 def trusted_services(role: Any) -> set[str]:
-    """The services that a role's trust policy lets assume it."""
+    """Return the services that a role's trust policy lets assume it."""
     services: set[str] = set()
     for statement in json.loads(role.assume_role_policy_document)["Statement"]:
         principal = statement.get("Principal", {}).get("Service", [])
@@ -269,7 +269,7 @@ def name_taken(job: Job) -> ApiError:
 
 
 def check_complete(request: dict[str, Any]) -> None:
-    """Raises ValidationException for what the model leaves open because there are two ways."""
+    """Raise ValidationException for what the model leaves open because there are two ways."""
     resources, specification = request["ResourceConfig"], request["AlgorithmSpecification"]
     if "InstanceGroups" not in resources and not (
         "InstanceType" in resources and resources.get("InstanceCount", 0) >= 1
@@ -299,7 +299,7 @@ def define_metrics(request: dict[str, Any]) -> None:
 
 
 def check_metrics(request: dict[str, Any]) -> None:
-    """Raises ValidationException where the expression of a metric is none."""
+    """Raise ValidationException where the expression of a metric is none."""
     for definition in request["AlgorithmSpecification"].get("MetricDefinitions", []):
         try:
             Expression(definition["Regex"])
@@ -311,7 +311,7 @@ def check_metrics(request: dict[str, Any]) -> None:
 
 
 def check_spot(request: dict[str, Any]) -> None:
-    """Raises ValidationException where the waiting time of a spot job is missing or too short."""
+    """Raise ValidationException where the waiting time of a spot job is missing or too short."""
     limits = request["StoppingCondition"]
     wait = limits.get("MaxWaitTimeInSeconds")
     if not request.get("EnableManagedSpotTraining"):
@@ -419,7 +419,7 @@ def billable_seconds(job: Job) -> int:
 
 
 def summary(job: Job) -> dict[str, Any]:
-    """A job's entry in ListTrainingJobs."""
+    """Return a job's entry in ListTrainingJobs."""
     entry = {
         "TrainingJobName": job.name,
         "TrainingJobArn": job.arn,
@@ -434,7 +434,7 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def selector(request: dict[str, Any]) -> Any:
-    """A predicate for the filters of ListTrainingJobs."""
+    """Return a predicate for the filters of ListTrainingJobs."""
 
     def moment(name: str) -> datetime | None:
         value = request.get(name)
@@ -458,7 +458,7 @@ def selector(request: dict[str, Any]) -> Any:
 
 
 def sort_jobs(jobs: Iterable[Job], request: dict[str, Any]) -> list[Job]:
-    """The order of ListTrainingJobs: newest first unless asked otherwise."""
+    """Sort as ListTrainingJobs does: newest first unless asked otherwise."""
     keys = {
         "CreationTime": lambda job: (job.creation_time, job.name),
         "Name": lambda job: job.name,

@@ -62,7 +62,7 @@ class Proxy:
 
 
 def sts_hosts() -> list[str]:
-    """The names of STS: the global one and those of all regions that botocore knows."""
+    """Return the names of STS: the global one and those of all regions that botocore knows."""
     return ["sts.amazonaws.com", *(f"sts.{region}.amazonaws.com" for region in regions("sts"))]
 
 

@@ -20,7 +20,7 @@ QUOTAS = {
 def over_quota(
     instance_type: str, wanted: int, jobs: Iterable[Job], quotas: dict[str, int]
 ) -> str | None:
-    """What AWS says when `wanted` more instances are too many, else None."""
+    """Return what AWS says when `wanted` more instances are too many, else None."""
     limit = quotas.get(instance_type, DEFAULT_QUOTA)
     used = sum(
         job.instance_count

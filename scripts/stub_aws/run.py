@@ -307,12 +307,13 @@ def role_credentials(job: Job) -> dict[str, str]:
 
 
 def client(service: str, job: Job, platform: Platform) -> Any:
-    """A client with the rights of the job's role."""
+    """Return a client with the rights of the job's role."""
     return make_client(service, platform.endpoint, platform.region, role_credentials(job))
 
 
 def environment_variables(job: Job, image: images.Image, platform: Platform) -> dict[str, str]:
-    """What the platform and the image set in a container, then the request's own variables."""
+    """Return what the platform and the image set in a container, then the request's own
+    variables."""
     reach_aws = {
         "AWS_ENDPOINT_URL": platform.endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -331,7 +332,8 @@ def environment_variables(job: Job, image: images.Image, platform: Platform) -> 
 
 
 def container_command(job: Job) -> list[str]:
-    """What the container runs: the job's own entrypoint where it names one, else the image's."""
+    """Return what the container runs: the job's own entrypoint where it names one, else the
+    image's."""
     specification = job.request["AlgorithmSpecification"]
     own = specification.get("ContainerEntrypoint", [])
     return [*own, *specification.get("ContainerArguments", [])] if own else TOOLKIT
@@ -357,7 +359,7 @@ def notices(request: HostRequest, job: Job, image: images.Image) -> list[str]:
 
 
 def find_image(job: Job) -> images.Image:
-    """The stand-in for the job's image.
+    """Return the stand-in for the job's image.
 
     Raises:
         JobFailed: There is none, or it is not installed.

@@ -57,7 +57,7 @@ class Signature:
         return kind(credentials, self.service, self.region)
 
     def _request(self, environ: Environ) -> AWSRequest:
-        """The request as its sender signed it."""
+        """Return the request as its sender signed it."""
         query = environ.get("QUERY_STRING", "")
         if self.seconds is not None:
             fields = parse_qs(query, keep_blank_values=True)
@@ -78,7 +78,7 @@ class Signature:
 
 
 def find(environ: Environ) -> Signature | None:
-    """The signature of a request, or None when it has none."""
+    """Return the signature of a request, or None when it has none."""
     header = environ.get("HTTP_AUTHORIZATION", "")
     parts = dict(re.findall(r"(Credential|SignedHeaders|Signature)=([^,\s]+)", header))
     if parts:

@@ -33,7 +33,7 @@ class Interruptions:
             self._after = []
 
     def begin(self) -> None:
-        """An attempt at training has begun."""
+        """Note that an attempt at training has begun."""
         self._due = time.monotonic() + self._after.pop(0) if self._after else None
 
     def due(self) -> bool:

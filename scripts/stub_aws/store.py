@@ -62,7 +62,7 @@ class DuplicateName(ValueError):
 
 
 def now() -> datetime:
-    """The time in UTC, as AWS writes it: to the millisecond."""
+    """Return the time in UTC, as AWS writes it: to the millisecond."""
     moment = datetime.now(timezone.utc)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 

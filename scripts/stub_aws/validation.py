@@ -16,7 +16,8 @@ from botocore.model import Shape
 
 
 def validation_message(request: Any, shape: Shape) -> str | None:
-    """What AWS would say about `request`, or None when it keeps every constraint of `shape`."""
+    """Return what AWS would say about `request`, or None when it keeps every constraint of
+    `shape`."""
     errors = list(_violations(request, shape, path=""))
     if not errors:
         return None

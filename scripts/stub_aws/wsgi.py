@@ -16,7 +16,7 @@ WSGIApp = Callable[[Environ, Callable[..., Any]], Any]
 
 
 def request_headers(environ: Environ) -> dict[str, str]:
-    """The request's headers by their usual names, e.g. `X-Amz-Date`."""
+    """Return the request's headers by their usual names, e.g. `X-Amz-Date`."""
     headers = {
         name[5:].replace("_", "-").title(): value
         for name, value in environ.items()
@@ -29,7 +29,8 @@ def request_headers(environ: Environ) -> dict[str, str]:
 
 
 def error_response(environ: Environ, status: int, code: str, message: str) -> Response:
-    """An error in the form that the client's protocol expects: JSON, or S3's or IAM's XML."""
+    """Return an error in the form that the client's protocol expects: JSON, or S3's or IAM's
+    XML."""
     request_id = str(uuid.uuid4())
     headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": code}
     if "HTTP_X_AMZ_TARGET" in environ:
@@ -48,7 +49,7 @@ def error_response(environ: Environ, status: int, code: str, message: str) -> Re
 
 
 def read_body(environ: Environ) -> bytes:
-    """The request's body, put back so that the next reader finds it again."""
+    """Return the request's body, put back so that the next reader finds it again."""
     if "stub_aws.body" not in environ:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         environ["stub_aws.body"] = environ["wsgi.input"].read(length)

@@ -169,7 +169,7 @@ class Training:
     def __init__(
         self, args: argparse.Namespace, hosts: Hosts, device: torch.device, steps: int
     ) -> None:
-        """``steps``: how many there will be at most, from which follows whether compiling pays."""
+        """Prepare; ``steps``, how many there are at most, decides whether compiling pays."""
         import torch
 
         from network import Network, passenger_shape

@@ -59,7 +59,7 @@ def tags(lesson: str) -> list[dict[str, str]]:
 
 
 def check_sdk() -> str:
-    """The installed version of the SageMaker SDK, which must be 2.x.
+    """Return the installed version of the SageMaker SDK, which must be 2.x.
 
     Raises WorkshopError otherwise: version 3 has no Estimator, no Session and no
     get_execution_role where these lessons import them.
@@ -83,7 +83,8 @@ def check_sdk() -> str:
 
 
 def session(make_bucket: bool = True) -> sagemaker.Session:
-    """A SageMaker session whose default bucket is the workshop's, made here if it is missing.
+    """Return a SageMaker session whose default bucket is the workshop's, made here if it is
+    missing.
 
     A bucket of that name that the workshop did not make is not used, unless the variable
     SAGEMAKER_WORKSHOP_BUCKET asks for it (buckets.py has the whole rule). ``make_bucket=False`` is
@@ -118,7 +119,7 @@ def session(make_bucket: bool = True) -> sagemaker.Session:
 
 
 def execution_role(session: sagemaker.Session) -> str:
-    """The ARN of the role that jobs run with.
+    """Return the ARN of the role that jobs run with.
 
     It is ``SAGEMAKER_ROLE_ARN`` where that is set, else the role of whoever runs the notebook.
     Raises WorkshopError when that is a user, who cannot be lent to a job.
@@ -172,7 +173,7 @@ def _instance_name() -> str | None:
 
 
 def ensure_data(session: sagemaker.Session) -> dict[str, str]:
-    """The S3 URIs of the two channels, ``{"train": …, "test": …}``, uploaded where needed.
+    """Return the S3 URIs of the two channels, ``{"train": …, "test": …}``, uploaded where needed.
 
     A channel is a prefix, and a job reads every object under it, so each must hold its passenger
     list and nothing else. Raises WorkshopError when it holds more.
@@ -199,7 +200,8 @@ def upload(session: sagemaker.Session, path: Path, key_prefix: str) -> str:
 
 
 def etag(path: Path) -> str:
-    """The ETag that S3 gives to the file ``path``, when boto3 uploads it as it does by default.
+    """Return the ETag that S3 gives to the file ``path``, when boto3 uploads it as it does by
+    default.
 
     It is the MD5 of the file; of a file of 8 MiB and more, the MD5 of its parts' MD5s and their
     number (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html). An object encrypted

@@ -68,7 +68,7 @@ class Upload(NamedTuple):
 
 
 def bucket_name(account: str, region: str) -> str:
-    """The workshop's bucket for an account and a region.
+    """Return the workshop's bucket for an account and a region.
 
     Bucket names are shared by all of AWS, hence the account; the word "sagemaker" is in it because
     AWS's managed policy AmazonSageMakerFullAccess opens only buckets that carry it.
@@ -335,7 +335,7 @@ def _under(s3: Any, bucket: str, prefix: str) -> Iterator[Version]:
 
 
 def uploads(s3: Any, bucket: Bucket) -> Iterator[Upload]:
-    """Uploads of ours that were begun and never finished: no listing of objects shows them."""
+    """Yield our uploads that were begun and never finished: no listing of objects shows them."""
     for prefix in bucket.prefixes:
         # Not by boto3's paginator: it decodes no keys here, and would send them back encoded twice.
         request = {"Bucket": bucket.name, "Prefix": prefix, "EncodingType": "url"}

@@ -144,13 +144,14 @@ def _files(source: Path) -> list[Path]:
 
 
 def _check_csv(path: Path, features: int) -> np.ndarray:
-    """The labels. Arrow says quickly whether all is well; if not, the lines say what is wrong."""
+    """Return the labels. Arrow says quickly whether all is well; if not, the lines say what is
+    wrong."""
     labels = _arrow_labels(path, features)
     return _slow_labels(path, _csv_rows(path, features)) if labels is None else labels
 
 
 def _arrow_labels(path: Path, features: int) -> np.ndarray | None:
-    """The labels of a CSV file without any fault; None where there is one, or no pyarrow."""
+    """Return the labels of a CSV file without any fault; None where there is one, or no pyarrow."""
     try:
         import pyarrow as pa
         import pyarrow.csv as pc
@@ -204,7 +205,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _csv_rows(path: Path, features: int) -> Iterator[float]:
-    """The labels of a CSV file, line by line; raises DataError at the first fault."""
+    """Yield the labels of a CSV file, line by line; raises DataError at the first fault."""
     for number, (place, line) in enumerate(_lines(path)):
         fields = line.split(",")
         if number == 0:
@@ -300,7 +301,8 @@ def _libsvm_rows(path: Path, features: int) -> Iterator[float]:
 
 
 def _check_parquet(path: Path, features: int) -> np.ndarray:
-    """The labels. The built-in XGBoost goes by the places of columns and ignores their names."""
+    """Return the labels. The built-in XGBoost goes by the places of columns and ignores their
+    names."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -340,7 +342,8 @@ _LOOKS = {".csv": _check_csv, ".libsvm": _check_libsvm, ".parquet": _check_parqu
 
 
 def load_model(model_dir: str | Path) -> xgboost.Booster:
-    """The model of a job, from its unpacked ``model.tar.gz``. Raises DataError if there is none.
+    """Return the model of a job, from its unpacked ``model.tar.gz``. Raises DataError if there is
+    none.
 
     The algorithm was told no names, so the features are named here, where they are as many as ours:
     then the model can be asked as ``train_xgboost.predict`` asks.

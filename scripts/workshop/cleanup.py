@@ -134,7 +134,8 @@ def _is_up(instance: Instance) -> bool:
 
 
 def _sum(amounts: Sequence[float | None]) -> float | None:
-    """The sum, or None where one is unknown: a sum that leaves something out would be wrong."""
+    """Return the sum, or None where one is unknown: a sum that leaves something out would be
+    wrong."""
     known = [amount for amount in amounts if amount is not None]
     return sum(known, 0.0) if len(known) == len(amounts) else None
 
@@ -178,7 +179,7 @@ def found(session: sagemaker.Session) -> Found:
 
 
 def remaining(session: sagemaker.Session) -> dict[str, int]:
-    """What of ours is still to be stopped or deleted, by kind; empty when nothing is.
+    """Return what of ours is still to be stopped or deleted, by kind; empty when nothing is.
 
     Not in it, for ``delete`` leaves them alone: records of ended jobs, and notebook instances.
     Raises CleanupError as ``found`` does.
@@ -195,7 +196,7 @@ def remaining(session: sagemaker.Session) -> dict[str, int]:
 
 
 def cost_by_lesson(ours: Sequence[Job], now: datetime) -> pd.DataFrame:
-    """What the jobs cost, a row per lesson: jobs, seconds of machines, US dollars.
+    """Return what the jobs cost, a row per lesson: jobs, seconds of machines, US dollars.
 
     A job that runs counts with what it has cost by ``now``. Dollars are missing where a price is
     unknown.
@@ -363,7 +364,7 @@ def _reason(error: Exception) -> str:
 
 
 def report(what: Found) -> list[str]:
-    """What was found, as lines of text."""
+    """Return what was found, as lines of text."""
     lines = [what.table().to_string(na_rep="?")]
     lines += [f"running: {job.name} (lesson {job.lesson})" for job in what.running]
     for instance in what.instances:

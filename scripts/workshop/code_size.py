@@ -40,7 +40,7 @@ def lines(path: str | Path) -> int:
 
 
 def _docstrings(tree: ast.Module) -> set[int]:
-    """The lines on which docstrings begin."""
+    """Return the lines on which docstrings begin."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return {
         node.body[0].lineno

@@ -88,7 +88,7 @@ class Saving:
 
 
 def dollars(usd: float) -> str:
-    """A sum of money as text; a very small one is not shown as nothing."""
+    """Return a sum of money as text; a very small one is not shown as nothing."""
     return f"${usd:.{4 if usd >= 0.001 or not usd else 6}f}"
 
 
@@ -167,7 +167,7 @@ def _price(row: dict[str, str], path: Path, line: int) -> Price:
 
 
 def price(instance_type: str, region: str = REGION, use: str = "training") -> Price:
-    """The hourly price of one instance; ``use`` is "training" or "notebook".
+    """Return the hourly price of one instance; ``use`` is "training" or "notebook".
 
     Raises CostError, naming the types that have a price, when the list has none for this one.
     """
@@ -187,7 +187,7 @@ def price(instance_type: str, region: str = REGION, use: str = "training") -> Pr
 def upper_bound(
     instance_type: str, instance_count: int, max_run_s: float, region: str = REGION
 ) -> Cost:
-    """The most that a job's instances can cost: price x instances x ``max_run``.
+    """Return the most that a job's instances can cost: price x instances x ``max_run``.
 
     ``max_run_s`` is the job's time limit in seconds (``max_run``, MaxRuntimeInSeconds). Not in it:
     the up to 2 minutes that a job has to save its model after the limit, the upload, the disk.
@@ -199,7 +199,7 @@ def upper_bound(
 
 
 def job_cost(description: Mapping[str, Any], region: str = REGION) -> Cost:
-    """What a finished job costs: BillableTimeInSeconds x instances x price.
+    """Return what a finished job costs: BillableTimeInSeconds x instances x price.
 
     ``description`` is what DescribeTrainingJob answers; BillableTimeInSeconds is wall-clock time,
     so it counts once per instance. ``region`` chooses the price, whatever region the job ran in.
@@ -212,7 +212,7 @@ def job_cost(description: Mapping[str, Any], region: str = REGION) -> Cost:
 
 
 def so_far(description: Mapping[str, Any], now: datetime, region: str = REGION) -> Cost:
-    """What a job has cost by ``now``, whether it still runs or has ended.
+    """Return what a job has cost by ``now``, whether it still runs or has ended.
 
     Until a job has its BillableTimeInSeconds, it is billed from TrainingStartTime, when its data
     begins to come (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html).
@@ -239,7 +239,7 @@ def _billable_s(description: Mapping[str, Any]) -> float:
 
 
 def jobs_cost(descriptions: Iterable[Mapping[str, Any]], region: str = REGION) -> Total:
-    """What finished jobs cost together; ``descriptions`` are answers of DescribeTrainingJob.
+    """Return what finished jobs cost together; ``descriptions`` are answers of DescribeTrainingJob.
 
     Raises CostError if one of them is still running or has no known price: a sum that leaves
     something out would be wrong.
@@ -250,7 +250,7 @@ def jobs_cost(descriptions: Iterable[Mapping[str, Any]], region: str = REGION) -
 
 
 def spot_saving(description: Mapping[str, Any], region: str = REGION) -> Saving:
-    """What a finished spot job saved: 1 - billable / training time, as SageMaker reckons it.
+    """Return what a finished spot job saved: 1 - billable / training time, as SageMaker reckons it.
 
     (https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html) Raises
     CostError for a job that did not use spot or has not ended.

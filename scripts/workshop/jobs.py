@@ -74,7 +74,7 @@ def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> li
 
 
 def describe(session: sagemaker.Session, name: str) -> Description:
-    """What AWS says of a job at this moment (DescribeTrainingJob).
+    """Return what AWS says of a job at this moment (DescribeTrainingJob).
 
     Raises JobError when there is no job of that name.
     """
@@ -97,7 +97,8 @@ def _describe(client: Any, name: str) -> Description:
 
 
 def _news(job: Description, told: int) -> Iterator[str]:
-    """What to say of each status after the first ``told``: seconds since creation, and its name."""
+    """Yield what to say of each status after the first ``told``: seconds since creation, and its
+    name."""
     for step in (job.get("SecondaryStatusTransitions") or [])[told:]:
         seconds = (step["StartTime"] - job["CreationTime"]).total_seconds()
         why = job.get("FailureReason", "") if step["Status"] == "Failed" else ""
@@ -141,7 +142,7 @@ def _usd(job: Description) -> float | None:
 
 
 def timeline(description: Description) -> pd.DataFrame:
-    """The statuses that a job went through, in order: status, message, started, seconds.
+    """Return the statuses that a job went through, in order: status, message, started, seconds.
 
     The seconds of a status that has not ended are missing.
     """
@@ -195,7 +196,8 @@ def log(session: sagemaker.Session, job_name: str) -> list[str]:
 
 
 def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
-    """A job's log as a table, host after host: ``time`` (UTC, to the millisecond) and ``line``.
+    """Return a job's log as a table, host after host: ``time`` (UTC, to the millisecond) and
+    ``line``.
 
     Raises JobError as ``log`` does.
     """
@@ -213,7 +215,7 @@ def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
 
 
 def streams(client: Any, job_name: str) -> list[str]:
-    """The names of a job's log streams; ``client`` is boto3's of the service "logs"."""
+    """Return the names of a job's log streams; ``client`` is boto3's of the service "logs"."""
     return [stream["logStreamName"] for stream in described_streams(client, job_name)]
 
 
@@ -238,11 +240,11 @@ class LogTail:
         self._tokens: dict[str, str] = {}  # stream -> where we were
 
     def new(self) -> list[str]:
-        """The lines that came since the last call, host after host."""
+        """Return the lines that came since the last call, host after host."""
         return [line for _, line in self.new_events()]
 
     def new_events(self) -> list[tuple[int, str]]:
-        """The same with the time of each line, in milliseconds since 1970."""
+        """Return the same with the time of each line, in milliseconds since 1970."""
         names = streams(self._client, self._job_name)
         return [event for stream in names for event in self._rest(stream)]
 
@@ -259,7 +261,7 @@ class LogTail:
 
 
 def metric_values(description: Description, lines: Iterable[str]) -> list[tuple[str, float]]:
-    """The metrics that log lines tell, as (name, value) in their order.
+    """Return the metrics that log lines tell, as (name, value) in their order.
 
     They are found as SageMaker finds them, by the job's own metric definitions: the first group of
     an expression is the value.
@@ -275,7 +277,8 @@ def metric_values(description: Description, lines: Iterable[str]) -> list[tuple[
 
 
 def command(log: list[str]) -> list[str]:
-    """The words that the container started the script with, from a job's log: its arguments alone.
+    """Return the words that the container started the script with, from a job's log: its arguments
+    alone.
 
     The log does not quote: a value with blanks in it, one word to the script, is several here.
     Raises JobError when no script was started.
@@ -290,8 +293,8 @@ def command(log: list[str]) -> list[str]:
 
 
 def console_link(description: Description) -> str:
-    """The job's page in the console: AWS's, for whoever is signed in to the account, or, where AWS
-    calls stay on this machine and it has a console, that one."""
+    """Return the job's page in the console: AWS's, for whoever is signed in to the account, or,
+    where AWS calls stay on this machine and it has a console, that one."""
     name = description["TrainingJobName"]
     here = os.environ.get(CONSOLE_VARIABLE)
     if here and _is_loopback(os.environ.get("AWS_ENDPOINT_URL", "")):

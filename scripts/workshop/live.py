@@ -53,7 +53,7 @@ def draw(
     now: datetime,
     lines: int,
 ) -> str:
-    """The picture as text."""
+    """Return the picture as text."""
     parts = [
         f"{job['TrainingJobName']}   {job['TrainingJobStatus']}",
         "  " + "   ".join(_statuses(job, now)),
@@ -76,7 +76,7 @@ def draw(
 
 
 def _statuses(job: jobs.Description, now: datetime) -> list[str]:
-    """`Starting 3 s`, `Training 12 s` …; of the last status its name alone."""
+    """Return `Starting 3 s`, `Training 12 s` …; of the last status its name alone."""
     steps = job.get("SecondaryStatusTransitions") or []
     said = []
     for step in steps:

@@ -88,7 +88,7 @@ def _prices(products: Iterator[Mapping[str, Any]], region: str) -> Iterator[tupl
 
 
 def _hourly(product: Mapping[str, Any], usage: str) -> tuple[float, str]:
-    """The price of an hour on demand in US dollars, and the day from which it holds."""
+    """Return the price of an hour on demand in US dollars, and the day from which it holds."""
     found = [
         (float(dimension["pricePerUnit"]["USD"]), term["effectiveDate"][:10])
         for term in product.get("terms", {}).get("OnDemand", {}).values()

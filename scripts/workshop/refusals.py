@@ -42,7 +42,7 @@ def code_of(error: Exception) -> str:
 
 
 def missing_right(error: Any) -> str | None:
-    """The action that a refusal (botocore's ClientError) says is not allowed, and on what.
+    """Return the action that a refusal (botocore's ClientError) says is not allowed, and on what.
 
     None where it is no refusal for lack of a right. AWS's sentence is "User: … is not authorized to
     perform: ACTION on resource: ARN because …"; where it is shorter, the operation is named.

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 
 def benchmarks() -> list[str]:
-    """The modules of this package with a ``main``; the rest help them, or are what they measure."""
+    """Return the modules of this package with a ``main``; the rest help them, or are what they
+    measure."""
     modules = (path for path in Path(__file__).parent.glob("*.py") if path.stem[0] != "_")
     return sorted(path.stem for path in modules if "\ndef main(" in path.read_text("utf-8"))
 
@@ -72,7 +73,7 @@ def table(rows: list[Row]) -> str:
 
 
 def machine() -> str:
-    """The machine, in a line: numbers mean nothing without it."""
+    """Return the machine, in a line: numbers mean nothing without it."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, load " + " ".join(
         f"{load:.1f}" for load in os.getloadavg()
     )

@@ -77,7 +77,7 @@ def peaks(commands: list[tuple[list[str], dict[str, str]]], said: Path) -> list[
 
 
 def train(program: Program, files: Sequence[Path], hosts: int) -> int:
-    """The peak of the largest host, in bytes."""
+    """Return the peak of the largest host, in bytes."""
     with tempfile.TemporaryDirectory() as scratch:
         return max(peaks(commands(program, files, hosts, Path(scratch)), Path(scratch)))
 
@@ -85,7 +85,7 @@ def train(program: Program, files: Sequence[Path], hosts: int) -> int:
 def commands(
     program: Program, files: Sequence[Path], hosts: int, scratch: Path
 ) -> list[tuple[list[str], dict[str, str]]]:
-    """A command and its variables for each host, with its share of the files in a folder."""
+    """Return a command and its variables for each host, with its share of the files in a folder."""
     names = [f"127.0.0.{number + 2}" for number in range(hosts)]
     config = {"train": {"S3DistributionType": "ShardedByS3Key"}}
     made = []

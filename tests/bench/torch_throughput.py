@@ -152,7 +152,7 @@ def stepper(args, device: torch.device) -> Callable[[torch.Tensor, torch.Tensor]
 
 
 def bare(rows: Rows, args, device: torch.device) -> Callable[[], float]:
-    """The steps of an epoch and nothing else."""
+    """Return the steps of an epoch and nothing else."""
     step = stepper(args, device)
     batches = list(zip(rows.x.split(args.batch_size), rows.y.split(args.batch_size), strict=True))
 
@@ -168,7 +168,8 @@ def bare(rows: Rows, args, device: torch.device) -> Callable[[], float]:
 
 
 def single_rows(rows: Rows, args, device: torch.device) -> Callable[[], float]:
-    """The same steps on batches of a DataLoader over single rows; few of them, for it is slow."""
+    """Return the same steps on batches of a DataLoader over single rows; few of them, for it is
+    slow."""
     step = stepper(args, device)
     count = min(len(rows), 10_000)
     data = torch.utils.data.TensorDataset(rows.x[:count].cpu(), rows.y[:count].cpu())

@@ -150,7 +150,7 @@ def compare(rows: int, repeats: int, rounds: int, depth: int, cpus: int) -> dict
 
 
 def report(rows: int, turns: dict[str, list[Turn]]) -> str:
-    """The medians and the two aims, as text."""
+    """Return the medians and the two aims, as text."""
 
     def median(program: str, what: str) -> float:
         return statistics.median(getattr(turn, what) for turn in turns[program])

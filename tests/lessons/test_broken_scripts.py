@@ -37,7 +37,7 @@ BROKEN = {
 
 
 def copy_of_the_checkout(folder: Path) -> Path:
-    """What a lesson needs, to be broken without harm."""
+    """Return what a lesson needs, to be broken without harm."""
     for name in ("notebooks", "scripts", "data", "tests"):
         leave = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
         shutil.copytree(ROOT / name, folder / name, ignore=leave)

@@ -55,7 +55,7 @@ def account():
 
 @pytest.fixture
 def here(account, monkeypatch):
-    """This process with the account's environment; a client to look with."""
+    """Return this process with the account's environment; a client to look with."""
     monkeypatch.delenv("SAGEMAKER_WORKSHOP_BUCKET", raising=False)
     for name, value in account.environments[WHOLE].items():
         if name.startswith(("AWS_", "SAGEMAKER_", "HTTP", "NO_PROXY")):
@@ -163,7 +163,7 @@ def test_what_was_there_before_is_shown_first(here, capfd, monkeypatch):
 
 @pytest.fixture
 def theirs(account, here):
-    """A function that makes a bucket of the workshop's name, as somebody else would."""
+    """Return a function that makes a bucket of the workshop's name, as somebody else would."""
     s3 = account.boto(ADMINISTRATOR).client("s3")
 
     def make(tags):

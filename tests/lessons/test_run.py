@@ -38,7 +38,7 @@ FAILURES = {
 
 
 def notebook(folder: Path, *cells: nbformat.NotebookNode, name: str = "01_sample") -> Path:
-    """A notebook of these cells, beside two scripts that fail."""
+    """Return a notebook of these cells, beside two scripts that fail."""
     (folder / "raises.py").write_text("1 / 0\n")
     (folder / "exits.py").write_text("import sys\nsys.exit(1)\n")
     path = folder / f"{name}.ipynb"
@@ -76,7 +76,7 @@ def test_nbmake_is_not_fooled_either(tmp_path: Path) -> None:
 
 
 def nbmake(path: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What plain nbmake says of a notebook."""
+    """Return what plain nbmake says of a notebook."""
     command = [sys.executable, "-m", "pytest", "--nbmake", "-c", os.devnull, str(path)]
     environment = {**os.environ, **environment}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -183,7 +183,8 @@ def test_the_real_aws_needs_a_word(
 
 
 def start_long_lesson(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]:
-    """A runner whose lesson runs a script for a minute; the ids of the kernel and the script."""
+    """Return a runner whose lesson runs a script for a minute; the ids of the kernel and the
+    script."""
     (tmp_path / "long.py").write_text(
         "import os, pathlib, time\n"
         "pathlib.Path('pid').write_text(f'{os.getppid()} {os.getpid()} ')\n"

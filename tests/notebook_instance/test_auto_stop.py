@@ -94,7 +94,7 @@ class Server:
             self.api("DELETE", f"terminals/{terminal['name']}")
 
     def decide(self, after_s: float, started: float = 0.0) -> tuple[bool, str]:
-        """The decision so many seconds from now, one idle hour being the limit."""
+        """Return the decision so many seconds from now, one idle hour being the limit."""
         now = time.time() + after_s
         return auto_stop.decide(self.runtime, self.state, HOUR, now, started)
 
@@ -115,7 +115,7 @@ def server(running: Server) -> Iterator[Server]:
 
 @pytest.fixture
 def execute(server: Server) -> Iterator[Callable[[str], BlockingKernelClient]]:
-    """Starts a kernel of the server, and sends it code as a notebook would."""
+    """Start a kernel of the server, and send it code as a notebook would."""
     clients = []
 
     def run(code: str) -> BlockingKernelClient:
@@ -197,7 +197,7 @@ def test_a_build_keeps_it_up(server: Server) -> None:
 
 
 def described(runtime: Path, **changes: Any) -> Path:
-    """A folder with the description of a server, as Jupyter writes it."""
+    """Return a folder with the description of a server, as Jupyter writes it."""
     runtime.mkdir()
     about = {"pid": os.getpid(), "port": 1, "hostname": "localhost", "base_url": "/"}
     about |= {"secure": False, "token": TOKEN} | changes
@@ -231,7 +231,7 @@ def test_what_a_dead_server_has_left_is_passed_over(
 
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs, and is no Jupyter."""
+    """Return a process that runs, and is no Jupyter."""
     with subprocess.Popen(["sleep", "300"]) as sleep:
         yield sleep
         sleep.kill()
@@ -371,7 +371,8 @@ NAME = "sagemaker-workshop"
 
 @pytest.fixture(scope="module")
 def notebook_instance(stub_aws: StubAWS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """An instance on the stub, its metadata file, variables with the rights of auto-stop alone."""
+    """Return an instance on the stub, its metadata file, variables with the rights of auto-stop
+    alone."""
     role = create_role("auto-stop-tests", read_policy("auto_stop_policy.json"))
     administrator = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     everything = create_role(
@@ -392,7 +393,7 @@ def notebook_instance(stub_aws: StubAWS, tmp_path_factory: pytest.TempPathFactor
 
 
 def run_script(server: Server, notebook_instance: Any, *words: str) -> str:
-    """What the script prints, run as the timer does."""
+    """Return what the script prints, run as the timer does."""
     _, metadata, environment = notebook_instance
     settings = {"JUPYTER_RUNTIME_DIR": str(server.runtime)}
     command = [sys.executable, str(SCRIPT), "--state", str(server.state)]

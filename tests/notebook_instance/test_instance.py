@@ -224,7 +224,7 @@ def test_a_stack_without_the_tag_is_not_touched(
 
 @pytest.fixture
 def strangers_bucket(clients: Callable[[str], Any]) -> Iterator[Callable[..., dict[str, Any]]]:
-    """A function that puts a bucket in the place of ours, and returns all that it is."""
+    """Return a function that puts a bucket in the place of ours, and returns all that it is."""
     s3 = clients("s3")
 
     def make(tags: list[dict[str, str]], full: bool = True) -> dict[str, Any]:
@@ -496,7 +496,8 @@ def described(status: str) -> dict[str, Any]:
 
 
 def place_with(*answers: tuple[str, Any]) -> instance.Place:
-    """A place whose CloudFormation answers these, in this order; an exception's code is refused."""
+    """Return a place whose CloudFormation answers these, in this order; an exception's code is
+    refused."""
     place = instance.Place(SESSION)
     stubber = Stubber(place.cloudformation)
     for operation, answer in answers:

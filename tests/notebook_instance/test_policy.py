@@ -24,7 +24,7 @@ def workplace():
 
 @pytest.fixture(scope="module")
 def read(workplace):
-    """What the learner reads for each right, when exactly that one is missing."""
+    """Return what the learner reads for each right, when exactly that one is missing."""
     return {action: workplace.read(action, role=action) for action in NEEDED}
 
 

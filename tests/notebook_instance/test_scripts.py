@@ -38,7 +38,7 @@ JUPYTER = [sys.executable, "-m", "jupyter"]  # stands for the instance's own
 
 
 def script(hook: str, **settings: Any) -> str:
-    """A lifecycle script as the composed template has it, with values for its parameters."""
+    """Return a lifecycle script as the composed template has it, with values for its parameters."""
     values = {"IdleMinutes": 60, "PipExtraIndexUrl": ""} | settings
     properties = instance_template.compose()["Resources"]["SetUp"]["Properties"]
     (content,) = properties[hook]
@@ -73,14 +73,15 @@ class Workshop:
         self.scratch_before = scratch_of_ipykernel()
 
     def lock(self, name: str) -> str:
-        """A lock of one wheel, which opens this environment's packages to the one it is in."""
+        """Return a lock of one wheel, which opens this environment's packages to the one it is
+        in."""
         wheel = make_wheel(self.folder, f"workshop_{name}")
         with zipfile.ZipFile(wheel, "a") as archive:
             archive.writestr(f"{name}.pth", sysconfig.get_path("purelib") + "\n")
         return f"--no-index\nworkshop_{name} @ {wheel.as_uri()}\n"
 
     def machine(self, **arguments: Any) -> Machine:
-        """The next machine on which the folder SageMaker appears."""
+        """Return the next machine on which the folder SageMaker appears."""
         self._machines += 1
         folder = self.folder / f"machine-{self._machines}"
         folder.mkdir()
@@ -107,7 +108,7 @@ class Workshop:
         return len((self.kept / "conda-calls").read_text().splitlines())
 
     def start(self, machine: Machine, **settings: Any) -> subprocess.CompletedProcess[str]:
-        """What SageMaker does at every start; checks that it would not have to wait."""
+        """Do what SageMaker does at every start; check that it would not have to wait."""
         (self.kept / "workshop-environment.log").unlink(missing_ok=True)
         began = time.monotonic()
         done = machine.run(["bash", "-s"], text=script("OnStart", **settings))
@@ -121,7 +122,7 @@ class Workshop:
 
 
 def kernels(machine: Machine) -> dict[str, Any]:
-    """The kernels that a Jupyter of the user finds."""
+    """Return the kernels that a Jupyter of the user finds."""
     home = {"HOME": str(HOME), "PATH": os.environ["PATH"]}
     listed = machine.as_user(*JUPYTER, "kernelspec", "list", "--json", environment=home)
     assert listed.returncode == 0, listed.stderr
@@ -135,7 +136,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture(scope="module")
 def first(workshop: Workshop) -> Iterator[Machine]:
-    """A machine that was just created: both scripts have run, and the build has ended."""
+    """Return a machine that was just created: both scripts have run, and the build has ended."""
     cut_off = workshop.clone.with_suffix(".unfinished")
     cut_off.mkdir()
     (cut_off / "half").touch()  # a clone that was cut off

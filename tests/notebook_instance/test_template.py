@@ -223,7 +223,7 @@ def test_the_notebook_instance(stack: Stack) -> None:
 
 
 def lifecycle_scripts(stack: Stack) -> dict[str, str]:
-    """The two scripts as SageMaker has them, decoded."""
+    """Return the two scripts as SageMaker has them, decoded."""
     about = stack.sagemaker.describe_notebook_instance(NotebookInstanceName=instance.NAME)
     answer = stack.sagemaker.describe_notebook_instance_lifecycle_config(
         NotebookInstanceLifecycleConfigName=about["NotebookInstanceLifecycleConfigName"]

@@ -113,7 +113,7 @@ class CI:
         return path.read_text().splitlines() if path.exists() else []
 
     def left(self) -> list[str]:
-        """What is left where it may leave nothing."""
+        """Return what is left where it may leave nothing."""
         return [str(path) for path in (*self.temporary.iterdir(), *self.record.glob("home of *"))]
 
 

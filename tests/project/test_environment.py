@@ -25,7 +25,7 @@ SDK3_PACKAGES = ROOT / ".venv-sdk3" / "lib" / "python3.11" / "site-packages"
 
 
 def requirements(name: str) -> list[Requirement]:
-    """The lines of requirements.in or requirements.txt, without comments."""
+    """Return the lines of requirements.in or requirements.txt, without comments."""
     lines = (re.sub(r"(^|\s)#.*", "", line) for line in (ROOT / name).read_text().splitlines())
     return [Requirement(line) for line in lines if line.strip()]
 
@@ -39,7 +39,7 @@ LOCKS = {"requirements": LOCK, "requirements-sdk3": read_lock("requirements-sdk3
 
 
 def locked(name: str, lock: dict[str, Requirement] = LOCK) -> Version:
-    """The version that a lock gives a package."""
+    """Return the version that a lock gives a package."""
     (pin,) = lock[canonicalize_name(name)].specifier
     return Version(pin.version)
 
@@ -199,7 +199,7 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The Makefile and the set-up in a folder whose name has a space, with a small lock."""
+    """Return the Makefile and the set-up in a folder whose name has a space, with a small lock."""
     folder = tmp_path / "a checkout"
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     shutil.copy(ROOT / "Makefile", folder)

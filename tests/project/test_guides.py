@@ -23,7 +23,7 @@ def cells(number: str) -> list:
 
 
 def head(number: str, part: str) -> str:
-    """What stands after a bold word in the head of a lesson, up to the next."""
+    """Return what stands after a bold word in the head of a lesson, up to the next."""
     text = cells(number)[0].source
     return re.split(r"^\*\*\w", text.split(f"**{part}**", 1)[1], flags=re.MULTILINE)[0]
 
@@ -34,7 +34,7 @@ def minutes(number: str) -> tuple[int, int]:
 
 
 def cost(number: str) -> str:
-    """The cost in a lesson's head, as the tables write it."""
+    """Return the cost in a lesson's head, as the tables write it."""
     said = head(number, "Cost on AWS")
     if said.split()[0].rstrip(":") == "nothing":
         return "$0"
@@ -43,7 +43,7 @@ def cost(number: str) -> str:
 
 
 def rows(text: str, columns: int) -> list[list[str]]:
-    """The cells of all table rows with so many columns."""
+    """Return the cells of all table rows with so many columns."""
     found = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in found if len(row) == columns]
 

@@ -96,7 +96,7 @@ def test_workshop() -> None:
 
 
 def read_when_up(url: str, process: subprocess.Popen[str]) -> bytes:
-    """What a server answers once it runs.
+    """Return what a server answers once it runs.
 
     Raises:
         TimeoutError: It did not come up.

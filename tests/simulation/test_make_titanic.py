@@ -36,7 +36,7 @@ BAND_NAMES = ["0-4", "5-11", "12-15", "16-29", "30-44", "45-59", "60+"]
 
 @pytest.fixture(scope="module")
 def lists() -> dict[int, pd.DataFrame]:
-    """The list of 891 passengers of each seed."""
+    """Return the list of 891 passengers of each seed."""
     return {seed: make_titanic.draw(seed=seed) for seed in SEEDS}
 
 
@@ -56,7 +56,7 @@ def survivors_by(frame: pd.DataFrame, key: pd.Series) -> dict:
 
 
 def figures_of(frame: pd.DataFrame) -> dict:
-    """The counts of the published figures, in their form, computed from `frame`."""
+    """Return the counts of the published figures, in their form, computed from `frame`."""
     band = pd.cut(frame.Age, BAND_EDGES, right=False, labels=BAND_NAMES).astype(object)
     band = band.where(frame.Age.notna(), "missing")
     code = frame.SibSp.astype(str) + "," + frame.Parch.astype(str)
@@ -91,7 +91,7 @@ def figures_of(frame: pd.DataFrame) -> dict:
 
 
 def expected() -> dict:
-    """The published figures in the form of `figures_of`."""
+    """Return the published figures in the form of `figures_of`."""
     keys = ("columns", "passengers", "survived", "missing", "titles")
     tickets = FIGURES["tickets"]
     return {k: FIGURES[k] for k in keys} | {

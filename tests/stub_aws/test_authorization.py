@@ -37,7 +37,8 @@ def account(stub_aws):
 
 @pytest.fixture(scope="module")
 def act_as(stub_aws):
-    """A function that makes a client of a service for a new role with these policy statements."""
+    """Return a function that makes a client of a service for a new role with these policy
+    statements."""
 
     def make(service, *statements, **changes):
         role = create_role(unique("role"), policy(*statements))
@@ -47,7 +48,7 @@ def act_as(stub_aws):
 
 
 def refusal(call, *arguments, **keywords):
-    """The code, message and HTTP status of the error that a call ends with."""
+    """Return the code, message and HTTP status of the error that a call ends with."""
     with pytest.raises(ClientError) as caught:
         call(*arguments, **keywords)
     response = caught.value.response
@@ -420,7 +421,7 @@ JOB_ROLE = (
 
 @pytest.fixture
 def passing(stub_aws):
-    """The account seen by someone who may pass any role."""
+    """Return the account seen by someone who may pass any role."""
     may_all = create_role(unique("administrator"), policy(allow("*")))
     return Account(stub_aws.environment_of(may_all), stub_aws.role_arn)
 

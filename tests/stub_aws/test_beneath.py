@@ -16,7 +16,7 @@ from stub_aws.packing import Left, Packer, UploadError
 
 @pytest.fixture
 def host(tmp_path):
-    """The folders of one host, and beside them what is not the job's."""
+    """Return the folders of one host, and beside them what is not the job's."""
     for folder in ("ml/output/data", "ml/model", "cover", "state", "person"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "person" / "secret").write_text("secret")

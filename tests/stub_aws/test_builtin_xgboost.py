@@ -84,7 +84,7 @@ def as_libsvm(rows):
 
 
 def bare(rows, rounds=5, **parameters):
-    """What XGBoost alone makes of the same rows: its predictions."""
+    """Return what XGBoost alone makes of the same rows: its predictions."""
     matrix = xgb.DMatrix(rows[:, 1:], label=rows[:, 0])
     settings = {"objective": "binary:logistic", "nthread": 1, **parameters}
     return xgb.train(settings, matrix, rounds).predict(matrix)
@@ -1013,7 +1013,7 @@ def test_two_hosts_with_half_the_rows_each_train_one_model(jobs, rows, tmp_path)
 
 
 def predict_of(seen, rows):
-    """What a model of some of the rows alone would say."""
+    """Return what a model of some of the rows alone would say."""
     matrix = xgb.DMatrix(seen[:, 1:], label=seen[:, 0])
     model = xgb.train({"objective": "binary:logistic"}, matrix, 5)
     return model.predict(xgb.DMatrix(rows[:, 1:]))
@@ -1093,7 +1093,7 @@ def test_a_host_that_dies_ends_the_job(jobs, rows):
 
 
 def container(name, host):
-    """The process of a host's container."""
+    """Return the process of a host's container."""
     for process in psutil.process_iter():
         try:
             if process.environ().get("TRAINING_JOB_NAME") != name:

@@ -25,7 +25,7 @@ def account(stub_aws) -> Account:
 
 @pytest.fixture(scope="module")
 def three(account) -> str:
-    """A prefix with three objects, one of them in a folder below."""
+    """Return a prefix with three objects, one of them in a folder below."""
     prefix = unique("three")
     for name in ("a.csv", "b.csv", "deeper/c.csv"):
         account.put(f"{prefix}/{name}", f"content of {name}")

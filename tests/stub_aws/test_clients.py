@@ -44,7 +44,7 @@ def account(stub_aws) -> Account:
 
 @pytest.fixture(scope="module")
 def train(account) -> str:
-    """The passengers in S3, as the channel `train`."""
+    """Return the passengers in S3, as the channel `train`."""
     prefix = unique("clients")
     text = (REPOSITORY / "data" / "titanic_train.csv").read_text(encoding="utf-8")
     account.put(f"{prefix}/titanic_train.csv", text)
@@ -53,7 +53,7 @@ def train(account) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
-    """A copy of the entry points with a requirements.txt, and the wheel that it asks for."""
+    """Return a copy of the entry points with a requirements.txt, and the wheel that it asks for."""
     folder = tmp_path_factory.mktemp("source") / "code"
     shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     make_wheel(folder, "needed", "print('needed is installed')")
@@ -81,7 +81,7 @@ def by_hand(source, tmp_path_factory) -> dict[str, dict[str, bytes]]:
 
 
 def model_at(account: Account, uri: str) -> dict[str, bytes]:
-    """The files in the model.tar.gz at `uri`."""
+    """Return the files in the model.tar.gz at `uri`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     body = account.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
@@ -103,7 +103,7 @@ def run(stub_aws, *command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def other(program: str) -> Path:
-    """A program of the clients' own environment."""
+    """Return a program of the clients' own environment."""
     if not (OTHERS / program).exists():
         pytest.fail("The clients' environment is not set up: run `make clients`, or `make test`.")
     return OTHERS / program

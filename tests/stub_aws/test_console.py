@@ -98,11 +98,12 @@ class Page:
         return self.script("return document.activeElement.innerText || document.activeElement.id")
 
     def errors(self) -> list[str]:
-        """What the browser complained of, a breach of the Content-Security-Policy for example."""
+        """Return what the browser complained of, a breach of the Content-Security-Policy for
+        example."""
         return [entry["message"] for entry in self.browser.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """The addresses of all requests since the last call."""
+        """Return the addresses of all requests since the last call."""
         said = (json.loads(entry["message"]) for entry in self.browser.get_log("performance"))
         sent = (m["message"] for m in said if m["message"]["method"] == "Network.requestWillBeSent")
         return [message["params"]["request"]["url"] for message in sent]

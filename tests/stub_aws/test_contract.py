@@ -169,7 +169,7 @@ def test_what_chooses_the_processors_instructions_reaches_the_job(account, monke
 
 @pytest.fixture(scope="module", params=[True, False], ids=["namespaces", "no namespaces"])
 def either(request, stub_aws):
-    """An account whose jobs have namespaces, and one whose jobs have none."""
+    """Return an account whose jobs have namespaces, and one whose jobs have none."""
     if request.param:
         yield Account(stub_aws.environment)
         return

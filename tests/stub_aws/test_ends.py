@@ -188,7 +188,7 @@ def test_a_script_that_kills_its_own_host_fails_and_its_processes_end(alone):
 
 @pytest.fixture
 def start_host(tmp_path, monkeypatch):
-    """Starts one host without namespaces, whose command is given; at the end it is closed."""
+    """Start one host without namespaces, whose command is given; close it at the end."""
     monkeypatch.setattr(instance, "namespaces_available", lambda: False)
     started: list[Instance] = []
 

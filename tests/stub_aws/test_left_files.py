@@ -62,13 +62,13 @@ def account(stub_aws) -> Account:
 
 @pytest.fixture(scope="module", params=[pytest.param("namespaces", marks=needs_namespaces), "none"])
 def either(request, account, without_namespaces) -> Account:
-    """An account whose jobs have namespaces, and one whose jobs have none."""
+    """Return an account whose jobs have namespaces, and one whose jobs have none."""
     return without_namespaces if request.param == "none" else account
 
 
 @pytest.fixture(scope="module")
 def secrets():
-    """A folder with one file in this person's home."""
+    """Return a folder with one file in this person's home."""
     folder = Path.home() / unique("person-of-the-stub")
     folder.mkdir()
     (folder / "secret").write_text(SECRET)
@@ -85,7 +85,7 @@ def run(account: Account, secrets: Path, script: str, **arguments) -> dict:
 
 
 def members(account: Account, name: str) -> dict[str, tarfile.TarInfo]:
-    """What is in a job's model.tar.gz, the headers only."""
+    """Return what is in a job's model.tar.gz, the headers only."""
     key = f"output/{name}/output/model.tar.gz"
     body = account.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:

@@ -66,7 +66,8 @@ def test_twenty_jobs_at_once_end_well_and_a_bounded_number_runs(stub):
 
 
 def held(stub: StubProcess) -> dict:
-    """What a stub holds that a job could leave: processes, mounts, folders, files, threads."""
+    """Return what a stub holds that a job could leave: processes, mounts, folders, files,
+    threads."""
     process = psutil.Process(stub.process.pid)
     return {
         "processes": sorted(child.pid for child in process.children(recursive=True)),
@@ -78,7 +79,7 @@ def held(stub: StubProcess) -> dict:
 
 
 def settled(stub: StubProcess) -> dict:
-    """The same, once what the last job needed is being let go of no more."""
+    """Return the same, once what the last job needed is being let go of no more."""
 
     def twice_the_same() -> dict | None:
         first = held(stub)

@@ -161,7 +161,7 @@ def account(stub_aws):
 
 
 def handle_of(folder: Path) -> str:
-    """What open_by_handle_at(2) opens a folder with, where its file system gives one."""
+    """Return what open_by_handle_at(2) opens a folder with, where its file system gives one."""
     handle = ctypes.create_string_buffer((128).to_bytes(4, sys.byteorder), 8 + 128)
     mount = ctypes.c_int()
     call = ctypes.CDLL(None, use_errno=True).name_to_handle_at
@@ -172,7 +172,7 @@ def handle_of(folder: Path) -> str:
 
 @pytest.fixture(scope="module", params=["the machine's root", "a root of its own"])
 def tried(request, account):
-    """What a job prints of every way, in both kinds of root folder that a host may have."""
+    """Return what a job prints of every way, in both kinds of root folder that a host may have."""
     changes = {}
     if request.param == "a root of its own":
         place = f"s3://{BUCKET}/{unique('checkpoints')}"

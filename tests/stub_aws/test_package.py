@@ -52,7 +52,8 @@ def run(*command: str | Path, **how: object) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory) -> Path:
-    """The source archive; like the wheel built without isolation, so that no index is asked."""
+    """Return the source archive; like the wheel built without isolation, so that no index is
+    asked."""
     folder = tmp_path_factory.mktemp("sdist")
     run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=REPOSITORY)
     (archive,) = folder.iterdir()
@@ -61,7 +62,7 @@ def sdist(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(sdist, tmp_path_factory) -> Path:
-    """The wheel, built from the source archive."""
+    """Return the wheel, built from the source archive."""
     folder = tmp_path_factory.mktemp("wheel")
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", folder]
     run(sys.executable, "-m", "pip", "wheel", *options, sdist, cwd=folder)
@@ -188,7 +189,7 @@ def add(name: str, site_packages: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(wheel) -> Iterator[Path]:
-    """A virtual environment with the wheel, what it declares with `EXTRAS`, and pytest."""
+    """Return a virtual environment with the wheel, what it declares with `EXTRAS`, and pytest."""
     folder = REPOSITORY / "build" / "tests" / f"package-{os.getpid()}"  # this file system
     run(sys.executable, "-m", "venv", "--without-pip", "--clear", folder)
     site_packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
@@ -205,7 +206,7 @@ def environment(wheel) -> Iterator[Path]:
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """The manual's own example, in a folder of its own."""
+    """Return the manual's own example, in a folder of its own."""
     folder = tmp_path / "somebodys project"
     folder.mkdir()
     blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", MANUAL, re.DOTALL)

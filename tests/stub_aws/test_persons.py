@@ -160,7 +160,7 @@ IN_SIGHT = "stub AWS: this job sees what is in "
 
 @pytest.fixture
 def place():
-    """A folder for the person's things, not in one that is hidden anyway."""
+    """Return a folder for the person's things, not in one that is hidden anyway."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         yield Path(folder)
 

@@ -52,7 +52,7 @@ def account(stub_aws) -> Account:
 
 
 def source(uri: str, **changes: str) -> dict:
-    """An InputDataConfig with one channel in Pipe mode."""
+    """Return an InputDataConfig with one channel in Pipe mode."""
     return {"InputDataConfig": [channel("train", uri) | {"InputMode": "Pipe"} | changes]}
 
 

@@ -57,7 +57,8 @@ def run(*command, **variables):
 
 @pytest.fixture(scope="module")
 def stub():
-    """A stub started by a person with misleading settings, whose temporary files can be counted."""
+    """Return a stub started by a person with misleading settings, whose temporary files can be
+    counted."""
     with tempfile.TemporaryDirectory() as folder, StubProcess(TMPDIR=folder, **PERSON) as process:
         process.folder = Path(folder)
         yield process

@@ -32,7 +32,7 @@ def account(stub_aws):
 
 @pytest.fixture(scope="module")
 def sdk(stub_aws):
-    """The module `sagemaker`, with this process's environment as on the stub."""
+    """Return the module `sagemaker`, with this process's environment as on the stub."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stub_aws.environment.items():
             patch.setenv(name, value)
@@ -44,7 +44,7 @@ def sdk(stub_aws):
 
 @pytest.fixture
 def estimator(sdk, tmp_path):
-    """A function that makes an XGBoost estimator for a script."""
+    """Return a function that makes an XGBoost estimator for a script."""
     from sagemaker.xgboost import XGBoost
 
     def make(script, meeting=None, **changes):

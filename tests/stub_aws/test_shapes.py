@@ -67,7 +67,7 @@ def jobs(stub_aws, account, prefix) -> dict[str, str]:
 
 
 def model(account: Account, job: str) -> dict[str, bytes]:
-    """The files of a job's model, wherever the SDK has put it."""
+    """Return the files of a job's model, wherever the SDK has put it."""
     uri = account.describe(job)["ModelArtifacts"]["S3ModelArtifacts"]
     account.s3.copy_object(
         Bucket=BUCKET,

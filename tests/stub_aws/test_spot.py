@@ -31,7 +31,7 @@ def account(stub_aws) -> Account:
 
 
 def checkpoints(**more: str) -> tuple[str, dict[str, str]]:
-    """A new prefix in S3, and the CheckpointConfig that names it."""
+    """Return a new prefix in S3, and the CheckpointConfig that names it."""
     prefix = unique("checkpoints")
     return prefix, {"S3Uri": f"s3://{BUCKET}/{prefix}", **more}
 

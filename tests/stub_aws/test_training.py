@@ -41,7 +41,7 @@ def account(stub_aws):
 
 @pytest.fixture(scope="module")
 def administrator(stub_aws):
-    """The same account seen by someone who may do everything; jobs keep the shipped role."""
+    """Return the same account seen by someone who may do everything; jobs keep the shipped role."""
     may_all = create_role(unique("administrator"), ALL_RIGHTS)
     return Account(stub_aws.environment_of(may_all), stub_aws.role_arn)
 
@@ -60,7 +60,7 @@ def moment(seconds):
 
 
 def refusal(call, *arguments, **keywords):
-    """The code and message of the error that a call ends with."""
+    """Return the code and message of the error that a call ends with."""
     with pytest.raises(ClientError) as caught:
         call(*arguments, **keywords)
     error = caught.value.response["Error"]
@@ -97,7 +97,7 @@ tell(ended=time.time())
 
 @pytest.fixture(scope="module")
 def completed(account):
-    """A finished job: its description, and what its script told."""
+    """Return a finished job: its description, and what its script told."""
     prefix = unique("channel")
     for key in ("b.csv", "a/a.csv", "a/"):
         account.put(f"{prefix}/{key}", "" if key == "a/" else key)
@@ -671,7 +671,7 @@ def test_a_member_that_is_missing_is_refused_too(account):
 
 
 def unchecked():
-    """A client's configuration that leaves all checking to the service."""
+    """Return a client's configuration that leaves all checking to the service."""
     from botocore.config import Config
 
     return Config(parameter_validation=False, retries={"total_max_attempts": 1}, proxies={})
@@ -743,7 +743,7 @@ def test_an_operation_that_moto_does_not_know_is_named_too(administrator):
 
 @pytest.fixture(scope="module")
 def three_jobs(account):
-    """The names of a failed and two completed jobs, in the order of their creation."""
+    """Return the names of a failed and two completed jobs, in the order of their creation."""
     stem = unique("listed")
     names = [f"{stem}-{letter}" for letter in "cab"]
     for name in names:

@@ -88,7 +88,7 @@ def test_its_log_says_why_there_are_none(tmp_path):
 
 @pytest.fixture
 def reason(monkeypatch):
-    """Finds out anew why there are no namespaces."""
+    """Find out anew why there are no namespaces."""
     monkeypatch.delenv(instance.NO_NAMESPACES, raising=False)
     return instance.why_no_namespaces.__wrapped__
 

@@ -38,7 +38,7 @@ SWITCHES = (
 
 
 def find() -> tuple[str, str] | None:
-    """The programs of a browser and of its driver, or None."""
+    """Return the programs of a browser and of its driver, or None."""
     # Machines of GitHub name the folder of the driver in a variable.
     folders = os.pathsep.join([os.environ.get("PATH", ""), os.environ.get("CHROMEWEBDRIVER", "")])
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -48,7 +48,7 @@ def find() -> tuple[str, str] | None:
 
 @contextmanager
 def start(profile: Path) -> Iterator[Any]:
-    """A browser with a profile of its own.
+    """Open a browser with a profile of its own.
 
     Skips the test that asks where there is no browser; fails it where `NEEDED` is set.
     """

@@ -138,7 +138,7 @@ class Run:
         return sentence
 
     def files(self) -> set[str]:
-        """What lies in the folders, names with a leading dot too."""
+        """Return what lies in the folders, names with a leading dot too."""
         folders = (self.model, self.output, self.checkpoints)
         return {file.name for folder in folders for file in folder.glob("*")}
 
@@ -174,7 +174,8 @@ def write(path: Path, frame: pd.DataFrame) -> Path:
 def found(
     said: str, definitions: list[dict[str, str]] = METRIC_DEFINITIONS
 ) -> dict[str, list[float]]:
-    """What SageMaker would read: the first group of each regex, wherever it matches a line."""
+    """Return what SageMaker would read: the first group of each regex, wherever it matches a
+    line."""
     return {
         definition["Name"]: [
             float(match.group(1))

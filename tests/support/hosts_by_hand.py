@@ -54,7 +54,7 @@ class End(NamedTuple):
     complaint: str
 
     def sentence(self) -> str:
-        """The last complaint, without the name of the script."""
+        """Return the last complaint, without the name of the script."""
         return self.complaint.strip().splitlines()[-1].partition(".py: ")[2]
 
 

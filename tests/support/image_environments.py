@@ -104,7 +104,7 @@ class Failure(Exception):
 
 
 def interpreter(version: str) -> Path | None:
-    """A Python of this version: on the PATH, or one of pyenv's."""
+    """Return a Python of this version: on the PATH, or one of pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python")]
     for candidate in filter(None, found):
@@ -120,7 +120,8 @@ def interpreter(version: str) -> Path | None:
 
 
 def environment(image: Image, version: str, base: Path) -> Path:
-    """The Python of an environment with the image's packages, made where it is not there yet."""
+    """Return the Python of an environment with the image's packages, made where it is not there
+    yet."""
     folder = FOLDER / f"{image.name.replace(' ', '-')}-python-{version}"
     python = folder / "bin" / "python"
     stamp = folder / "installed.txt"

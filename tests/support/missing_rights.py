@@ -112,7 +112,8 @@ def read_metrics(place: Place) -> None:
 
 
 def find_the_role(place: Place) -> None:
-    """The SDK goes on without this right, with a warning; it fails where the role has a path."""
+    """Show that the SDK goes on without this right, with a warning; it fails where the role has a
+    path."""
     said = io.StringIO()
     handler = logging.StreamHandler(said)
     logger = logging.getLogger("sagemaker")
@@ -235,7 +236,8 @@ class Workplace:
             self._s3.put_object(Bucket=BUCKET, Key="a-file", Body=b"2")
 
     def read(self, action: str, role: str) -> str | None:
-        """What the learner reads whose role lacks `role` (an action), doing what needs `action`.
+        """Return what the learner reads whose role lacks `role` (an action), doing what needs
+        `action`.
 
         None when all goes well.
         """
@@ -252,7 +254,7 @@ class Workplace:
 
 
 def plain(text: str, job: str) -> str:
-    """A message without what differs from run to run."""
+    """Return a message without what differs from run to run."""
     text = re.sub(r"arn:aws:sts::\d+:assumed-role/[\w-]+/\w+", "(you)", text)
     text = text.replace(job, "JOB").replace(BUCKET, "BUCKET").replace(str(REPOSITORY), "…")
     text = re.sub(r"without-[a-z0-9]+-\w+", "ROLE", text)
@@ -262,7 +264,7 @@ def plain(text: str, job: str) -> str:
 
 
 def page(read: dict[str, str | None]) -> str:
-    """The page in Markdown: a row for each action."""
+    """Return the page in Markdown: a row for each action."""
     rows = [f"| `{action}` | {RIGHTS[action].does} | {read[action]} |" for action in sorted(read)]
     aws = [f"| `{action}` | {why} |" for action, why in sorted(ONLY_AWS.items())]
     return "\n".join(

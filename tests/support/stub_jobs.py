@@ -57,12 +57,12 @@ needs_namespaces = pytest.mark.skipif(not namespaces_available(), reason=NONE_HE
 
 
 def unique(stem: str) -> str:
-    """A name that no other test uses."""
+    """Return a name that no other test uses."""
     return f"{stem}-{os.getpid()}-{next(_serial)}"
 
 
 def eventually(what: str, probe: Callable[[], Any]) -> Any:
-    """The first true answer of `probe`, which is asked again and again.
+    """Return the first true answer of `probe`, which is asked again and again.
 
     Raises:
         TimeoutError: `what` did not come.
@@ -143,7 +143,7 @@ class Account:
             self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"Tags": [OUR_TAG]})
 
     def client(self, service: str, **changes: Any) -> Any:
-        """A boto3 client that tries once and obeys no proxy."""
+        """Return a boto3 client that tries once and obeys no proxy."""
         client = make_client(self.environment, service, **changes)
         if service == "sagemaker":
             client.meta.events.register("after-call.sagemaker", fits_its_shape)
@@ -180,7 +180,7 @@ class Account:
         hyperparameters: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> dict[str, Any]:
-        """A CreateTrainingJob request.
+        """Return a CreateTrainingJob request.
 
         Args:
             script: The lines of `train.py` after `PRELUDE`.
@@ -234,7 +234,7 @@ class Account:
         return answer
 
     def wait(self, name: str, until: tuple[str, ...] = FINAL) -> dict[str, Any]:
-        """The job's description once its status is one of `until`."""
+        """Return the job's description once its status is one of `until`."""
 
         def there() -> dict[str, Any] | None:
             description = self.describe(name)
@@ -249,14 +249,14 @@ class Account:
     # ---- What jobs leave -----------------------------------------------------------------------
 
     def streams(self, name: str) -> list[str]:
-        """The names of a job's log streams."""
+        """Return the names of a job's log streams."""
         found = self.logs.describe_log_streams(
             logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"
         )
         return [stream["logStreamName"] for stream in found["logStreams"]]
 
     def log(self, name: str, host: str = "algo-1") -> list[str]:
-        """The lines that one host has written so far."""
+        """Return the lines that one host has written so far."""
         lines: list[str] = []
         for stream in self.streams(name):
             if not stream.startswith(f"{name}/{host}-"):
@@ -272,7 +272,7 @@ class Account:
         return lines
 
     def facts(self, name: str, host: str = "algo-1") -> dict[str, Any]:
-        """What a host's script told with `tell`, later ones over earlier ones."""
+        """Return what a host's script told with `tell`, later ones over earlier ones."""
         facts: dict[str, Any] = {}
         for line in self.log(name, host):
             if line.startswith("facts="):
@@ -289,7 +289,7 @@ class Account:
         return [entry["Key"] for entry in found.get("Contents", [])]
 
     def unpack(self, name: str, archive: str = "model.tar.gz") -> dict[str, bytes]:
-        """The files of a job's archive in S3: name -> content."""
+        """Return the files of a job's archive in S3: name -> content."""
         key = f"output/{name}/output/{archive}"
         body = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
@@ -299,7 +299,8 @@ class Account:
 
 
 def make_client(environment: Mapping[str, str], service: str, **changes: Any) -> Any:
-    """A boto3 client with the credentials of `environment`; `changes` go over its arguments."""
+    """Return a boto3 client with the credentials of `environment`; `changes` go over its
+    arguments."""
     arguments: dict[str, Any] = {
         "region_name": REGION,
         "endpoint_url": environment["AWS_ENDPOINT_URL"],
@@ -312,7 +313,7 @@ def make_client(environment: Mapping[str, str], service: str, **changes: Any) ->
 
 
 def channel(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[str, Any]:
-    """An entry of InputDataConfig."""
+    """Return an entry of InputDataConfig."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
@@ -348,7 +349,7 @@ def fits_its_shape(http_response: Any, parsed: dict[str, Any], model: Any, **_: 
 
 
 def unknown_members(raw: Any, shape: Any, path: str) -> list[str]:
-    """The paths in `raw` that are not in `shape`, and those whose value is null."""
+    """Return the paths in `raw` that are not in `shape`, and those whose value is null."""
     if raw is None:
         return [f"{path} is null"]
     if shape.type_name == "structure":
@@ -461,7 +462,7 @@ class StubProcess:
 
 
 def without_console(said: str) -> str:
-    """What the stub said beyond the one line with the address of its console."""
+    """Return what the stub said beyond the one line with the address of its console."""
     rest, lines = re.subn(
         r"^stub AWS: its console is at http://\S+\n", "", said, flags=re.MULTILINE
     )
@@ -477,7 +478,7 @@ ORDINARY = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
 
 
 def processes_with(mark: str) -> list[psutil.Process]:
-    """The processes of this machine whose command line holds `mark`.
+    """Return the processes of this machine whose command line holds `mark`.
 
     One that has only just been started may not have a command line yet: ask again.
     """

@@ -47,7 +47,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def without(policy: dict[str, Any], action: str) -> dict[str, Any]:
-    """A policy without an action, on whatever resource."""
+    """Return a policy without an action, on whatever resource."""
     changed = copy.deepcopy(policy)
     for statement in changed["Statement"]:
         statement["Action"] = [name for name in as_list(statement["Action"]) if name != action]
@@ -56,12 +56,12 @@ def without(policy: dict[str, Any], action: str) -> dict[str, Any]:
 
 
 def shipped(role_name: str = ROLE_NAME) -> dict[str, Any]:
-    """The policy that the workshop ships, as it stands for a role of this name."""
+    """Return the policy that the workshop ships, as it stands for a role of this name."""
     return read_policy("execution_role_policy.json", role_name)
 
 
 def role_of(action: str) -> str:
-    """The name of the role that lacks an action."""
+    """Return the name of the role that lacks an action."""
     return f"without-{action.replace(':', '-')}"
 
 
@@ -89,7 +89,7 @@ class Lab:
         )
 
     def look(self, lacking: str = WHOLE) -> Any:
-        """The part of a SageMaker session that most of our scripts need; quicker to make."""
+        """Return the part of a SageMaker session that most of our scripts need; quicker to make."""
         return SimpleNamespace(boto_session=self.boto(lacking), boto_region_name=REGION)
 
     def session(self, lacking: str = WHOLE) -> sagemaker.Session:
@@ -112,7 +112,7 @@ SHARED = (
 
 @contextmanager
 def lab() -> Iterator[Lab]:
-    """The stub with its roles; meanwhile this process's AWS calls lead there."""
+    """Start the stub with its roles; meanwhile this process's AWS calls lead there."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.stub_roles"],
         cwd=REPOSITORY,

@@ -90,7 +90,7 @@ class WeakLine:
 
 @contextmanager
 def weak_line(address: str) -> Iterator[WeakLine]:
-    """A line to the server at an address, for as long as the block takes."""
+    """Open a line to the server at an address, for as long as the block takes."""
     line = WeakLine(address)
     thread = threading.Thread(target=line.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

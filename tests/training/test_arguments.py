@@ -22,7 +22,7 @@ GIVEN_BY_SAGEMAKER |= {"checkpoint_dir"}
 
 
 def on_the_way(hyperparameters: dict) -> list[str]:
-    """The words that a script is started with, for the hyperparameters of an estimator."""
+    """Return the words that a script is started with, for the hyperparameters of an estimator."""
     request = EstimatorBase._json_encode_hyperparameters(hyperparameters)
     assert all(isinstance(value, str) for value in request.values())
     return mapping.to_cmd_args({name: json.loads(value) for name, value in request.items()})
@@ -36,7 +36,7 @@ def hyperparameters_of(script) -> list:
 
 
 def sample(action):
-    """A value, as a learner writes it in Python, that the argument takes and that is not its
+    """Return a value, as a learner writes it in Python, that the argument takes and that is not its
     default."""
     for value in (True, 3, 4, 0.5, "off", "cpu", "forest", "alone", "sharded"):
         try:

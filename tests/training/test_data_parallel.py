@@ -56,7 +56,7 @@ def replicated(account) -> str:
 
 @pytest.fixture
 def run(tmp_path, capsys, no_job) -> Run:
-    """Runs on one host: this process."""
+    """Run on one host: this process."""
     return Run(SCRIPTS["train_torch"], tmp_path / "run", capsys)
 
 

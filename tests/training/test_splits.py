@@ -39,7 +39,7 @@ def arguments(train, **others) -> argparse.Namespace:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """The training list in five files of unequal length."""
+    """Return the training list in five files of unequal length."""
     folder = tmp_path_factory.mktemp("shards")
     frame = pd.read_csv(ROOT / "data" / "titanic_train.csv", dtype=str)
     for number, rows in enumerate(np.split(np.arange(len(frame)), [50, 300, 310, 600])):

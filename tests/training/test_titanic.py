@@ -33,7 +33,7 @@ def csv(*lines: str, header: str = HEADER) -> str:
 
 
 def with_value(column: str, value: str, row: int) -> str:
-    """The good list, but for one value; no field before Name, or after it, holds a comma."""
+    """Return the good list, but for one value; no field before Name, or after it, holds a comma."""
     frame = pd.read_csv(io.StringIO(csv(*LINES)), dtype=str, keep_default_na=False)
     frame.loc[row - 1, column] = value
     return frame.to_csv(index=False)
@@ -57,7 +57,7 @@ def good(tmp_path) -> Path:
 
 
 def refusal(text: str | bytes, tmp_path: Path, columns=titanic.COLUMNS) -> str:
-    """The sentence with which a file of this content is refused."""
+    """Return the sentence with which a file of this content is refused."""
     path = tmp_path / "list.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError) as caught:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_job")
 
 @pytest.fixture
 def run(tmp_path, capsys) -> Run:
-    """Runs on one host: this process."""
+    """Run on one host: this process."""
     return Run(SCRIPTS["train_torch"], tmp_path / "run", capsys)
 
 

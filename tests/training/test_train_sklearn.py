@@ -57,7 +57,7 @@ def test_every_host_trains_alone_and_only_the_first_one_writes(run, monkeypatch)
 
 
 def trained(run: Run, *words: object):
-    """The model that these arguments make, and its hyperparameters as recorded."""
+    """Return the model that these arguments make, and its hyperparameters as recorded."""
     assert run("--validation", TEST, *words) == 0
     return model_fn(run.model), run.parameters()["hyperparameters"]
 

@@ -204,7 +204,7 @@ class Jobs:
         self.account, self._source = account, source()
 
     def put(self, *cuts: int, file: Path = TRAIN, rows: str | None = None) -> str:
-        """The list's rows in several files, the first with ``cuts[0]`` rows, and so on."""
+        """Return the list's rows in several files, the first with ``cuts[0]`` rows, and so on."""
         header, *rows = (rows or file.read_text(encoding="utf-8")).splitlines()
         prefix = unique("rows")
         edges = [0, *np.cumsum(cuts).tolist(), len(rows)]
@@ -285,7 +285,7 @@ def artifact(jobs, name) -> tuple[bytes, dict]:
 
 @pytest.fixture
 def by_hand(tmp_path, capsys, no_job):
-    """What one host makes of the passengers, by hand: model and record."""
+    """Return what one host makes of the passengers, by hand: model and record."""
 
     def train(*words: object) -> tuple[bytes, dict]:
         run = Run(SCRIPTS["train_xgboost"], tmp_path, capsys)
@@ -402,7 +402,7 @@ def test_a_bad_row_on_the_second_host_is_the_reason(jobs, trained):
 
 
 def script_of(name: str, host: str) -> psutil.Process | None:
-    """The process of a host's entry point."""
+    """Return the process of a host's entry point."""
     for process in psutil.process_iter():
         try:
             if any(word.endswith("train_xgboost.py") for word in process.cmdline()):

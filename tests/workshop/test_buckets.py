@@ -36,7 +36,7 @@ def s3(request, monkeypatch):
 
 @pytest.fixture
 def own(s3):
-    """The name under which the workshop makes its bucket."""
+    """Return the name under which the workshop makes its bucket."""
     return buckets.bucket_name(ACCOUNT, s3.meta.region_name)
 
 

@@ -160,7 +160,7 @@ def test_a_job_of_a_name_that_begins_alike_keeps_its_log(room):
 
 @pytest.fixture
 def theirs(room):
-    """A function that puts a bucket of our name, with things in it, in the place of ours."""
+    """Return a function that puts a bucket of our name, with things in it, in the place of ours."""
 
     def make(tags):
         room.s3.delete_bucket(Bucket=BUCKET)
@@ -409,7 +409,7 @@ WHILE_DELETING = {
 
 @pytest.fixture
 def line(room, monkeypatch):
-    """A session of ours over a line that can fail."""
+    """Return a session of ours over a line that can fail."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with weak_line(room.aws.environments[WHOLE]["AWS_ENDPOINT_URL"]) as line:
         monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
@@ -417,7 +417,7 @@ def line(room, monkeypatch):
 
 
 def fails_in(monkeypatch, line, state, where, call) -> str:
-    """What is read where the line gets into a state when a function is called."""
+    """Return what is read where the line gets into a state when a function is called."""
     module, name = where
     plain = getattr(module, name)
 

@@ -263,7 +263,8 @@ def product(usage, *usd, unit="Hrs"):
 
 @pytest.fixture
 def price_list_of():
-    """A function that makes a boto3 client which answers with pages, and checks the question."""
+    """Return a function that makes a boto3 client which answers with pages, and checks the
+    question."""
 
     def make(*pages, region="us-east-1"):
         client = boto3.client(

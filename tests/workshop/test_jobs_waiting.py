@@ -17,7 +17,7 @@ def step(status, seconds):
 
 
 def seen(status, *steps, **more):
-    """What DescribeTrainingJob answers at one moment."""
+    """Return what DescribeTrainingJob answers at one moment."""
     return {
         "TrainingJobStatus": status,
         "CreationTime": START,

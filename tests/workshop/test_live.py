@@ -20,7 +20,7 @@ def account(stub_aws):
 
 @pytest.fixture
 def session(account):
-    """What these functions need of a sagemaker.Session."""
+    """Return what these functions need of a sagemaker.Session."""
     return SimpleNamespace(
         boto_session=SimpleNamespace(client=account.client), boto_region_name="us-east-1"
     )
@@ -28,7 +28,7 @@ def session(account):
 
 @pytest.fixture
 def pictures(monkeypatch):
-    """The texts that a notebook would show, one after the other."""
+    """Return the texts that a notebook would show, one after the other."""
     shown = []
     monkeypatch.setattr(live._Picture, "show", lambda self, text: shown.append(text))
     return shown

@@ -22,7 +22,7 @@ SCRIPTS = Path(workshop.__file__).parent
 
 @pytest.fixture
 def aws(monkeypatch, tmp_path):
-    """An empty AWS in memory, and no trace of whoever runs the tests."""
+    """Return an empty AWS in memory, and no trace of whoever runs the tests."""
     settings = (workshop.ROLE_VARIABLE, "SAGEMAKER_WORKSHOP_BUCKET")
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_REGION", *settings):
         monkeypatch.delenv(name, raising=False)
@@ -348,7 +348,7 @@ def test_etag_is_the_one_that_s3_computes(aws, tmp_path, size):
 
 
 def make_tar(path, *members):
-    """A tar.gz of (TarInfo or name, bytes) pairs."""
+    """Return a tar.gz of (TarInfo or name, bytes) pairs."""
     with tarfile.open(path, "w:gz") as tar:
         for member, data in members:
             info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)

@@ -111,7 +111,7 @@ def save(model: xgb.Booster, path: Path) -> None:
 
 
 def last_checkpoint(folder: Path | None) -> tuple[Path | None, int]:
-    """The newest checkpoint and the number of rounds behind it."""
+    """Return the newest checkpoint and the number of rounds behind it."""
     if folder is None or not folder.is_dir():
         return None, 0
     numbers = [
@@ -135,7 +135,7 @@ def make(
     early_stopping: EarlyStopping | None,
     save_on_termination: bool,
 ) -> list[TrainingCallback]:
-    """The callbacks of one training, in the image's order."""
+    """Return the callbacks of one training, in the image's order."""
     callbacks: list[TrainingCallback] = [MetricLines(first_round)]
     if places.checkpoints and places.master:
         callbacks.append(Checkpoints(places.checkpoints, first_round))

@@ -60,7 +60,7 @@ class Predictions:
 
 
 def report(rounds: int, results: Sequence[EvalsResult]) -> str:
-    """A metric line with the means of the folds' last values."""
+    """Return a metric line with the means of the folds' last values."""
     line = f"[{rounds}]"
     for metric in results[0]["train"]:
         for data in ("train", "validation"):

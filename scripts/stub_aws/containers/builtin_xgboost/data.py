@@ -33,7 +33,7 @@ NO_LABELS = (
 def load(
     folders: Sequence[Path], data_format: str, *, csv_weights: bool = False, pipe: bool = False
 ) -> xgb.DMatrix | None:
-    """The rows of all files in `folders`, or None where there are none.
+    """Return the rows of all files in `folders`, or None where there are none.
 
     Raises:
         UserError: A file is not in that format, or a hidden one lies among them.
@@ -87,7 +87,8 @@ def size(folder: Path) -> int:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files whose first lines are checked: those of the first folder that holds no other."""
+    """Return the files whose first lines are checked: those of the first folder that holds no
+    other."""
     for root, folders, names in os.walk(folder):
         if not folders:
             return [Path(root, name) for name in sorted(names) if not name.startswith("_")]
@@ -142,7 +143,7 @@ def first_line(path: Path) -> str:
 
 
 def delimiter_of(line: str) -> str:
-    """What separates the fields of `line`.
+    """Return what separates the fields of `line`.
 
     Raises:
         UserError: It cannot be told.
@@ -188,7 +189,8 @@ def check_libsvm(path: Path) -> None:
 
 
 def count_libsvm_features(line: str) -> int | None:
-    """The number of features in a line such as `1 0:2.5 3:1`, None when it is no such line."""
+    """Return the number of features in a line such as `1 0:2.5 3:1`, None when it is no such
+    line."""
     label, *features = line.split(" ")
     parts = label.split(":")  # a label, and perhaps the weight of the row
     if len(parts) > 2 or not all(map(is_number, parts)):

@@ -83,7 +83,7 @@ class Kind:
 
 
 def flat(value: Any) -> list[Any]:
-    """The items of a list, tuple or list of lists."""
+    """Return the items of a list, tuple or list of lists."""
     return [part for item in value for part in (item if isinstance(item, list) else [item])]
 
 
@@ -100,7 +100,7 @@ def choice(*values: str) -> Kind:
 
 
 def literal(text: str) -> Any:
-    """A list or tuple written as Python writes it. (The image evaluates any expression.)"""
+    """Return a list or tuple written as Python writes it. (The image evaluates any expression.)"""
     try:
         value = ast.literal_eval(text)
     except SyntaxError as error:
@@ -198,7 +198,7 @@ ALIASES = {
 
 
 def validate(given: Mapping[str, str]) -> dict[str, Any]:
-    """The job's hyperparameters as numbers, words and lists, under XGBoost's own names.
+    """Return the job's hyperparameters as numbers, words and lists, under XGBoost's own names.
 
     Raises:
         UserError: One is missing, unknown, unreadable, out of range, or does not fit another.

@@ -52,7 +52,7 @@ class Confusion:
         return ratio(2 * self.hit, self.actual + self.predicted)
 
     def positive(self, scores: np.ndarray) -> float:
-        """The score of class 1.
+        """Return the score of class 1.
 
         Raises:
             ValueError: There are more than two classes.
@@ -137,7 +137,7 @@ OF_VALUES: dict[str, Metric] = {"mae": mae, "mse": mse, "r2": r2, "rmse": rmse}
 
 
 def classes(predictions: np.ndarray, objective: str | None) -> np.ndarray:
-    """The predicted class of each row, shape (rows,).
+    """Return the predicted class of each row, shape (rows,).
 
     `predictions` are what `Booster.predict` gives: shape (rows,), or (rows, classes).
     """
@@ -151,7 +151,8 @@ def classes(predictions: np.ndarray, objective: str | None) -> np.ndarray:
 
 
 def custom_metric(names: Sequence[str], objective: str | None) -> CustomMetric | None:
-    """What `xgboost.train` calls after each round for the metrics among `names` that are ours."""
+    """Return what `xgboost.train` calls after each round for the metrics among `names` that are
+    ours."""
     if not names:
         return None
 
@@ -173,7 +174,7 @@ def custom_metric(names: Sequence[str], objective: str | None) -> CustomMetric |
 def split(
     eval_metric: Sequence[str] | None, tuning_metric: str | None
 ) -> tuple[list[str], list[str]]:
-    """The metrics of a job: those that XGBoost computes, and those that are ours.
+    """Return the metrics of a job: those that XGBoost computes, and those that are ours.
 
     Args:
         eval_metric: As the job names them.

@@ -85,7 +85,7 @@ def run(env: Environment) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a configuration file; empty when the job has none."""
+    """Return the content of a configuration file; empty when the job has none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
@@ -114,7 +114,7 @@ def refuse_dask(configured: Mapping[str, Mapping[str, str]], hosts: int) -> None
 def read(
     env: Environment, configured: Mapping[str, Mapping[str, str]], values: Mapping[str, Any]
 ) -> Matrices:
-    """This host's rows. Both channels are read as `train` is configured, as in the image."""
+    """Return this host's rows. Both channels are read as `train` is configured, as in the image."""
     kind = channels.data_format(configured["train"]["ContentType"])
     options = {
         "csv_weights": values.get("csv_weights") == 1,
@@ -261,7 +261,8 @@ class Training:
         return self._train(watched, callbacks.MODEL, self._places, {})
 
     def cross_validate(self, rows: xgb.DMatrix, folds: int, output: Path) -> dict[str, xgb.Booster]:
-        """A model of each fold; their mean metrics in the log, their predictions in `output`."""
+        """Return a model of each fold; their mean metrics in the log, their predictions in
+        `output`."""
         logging.info(
             f"Run {self._repeats}-round of {folds}-fold cross validation with {rows.num_row()} rows"
         )
