@@ -374,7 +374,7 @@ import numpy as np
 
 
 def answers(job):
-    """Return the probabilities of survival that a job's model gives to the test list."""
+    """Return the probabilities of survival that a model gives to the test list."""
     folder = fetch(job)
     with_script = (folder / train_xgboost.MODEL_FILE).exists()
     load = train_xgboost.model_fn if with_script else builtin_data.load_model

@@ -176,13 +176,26 @@ def link(source: Path | str, target: Path | str) -> None:
         shutil.copy2(source, target)
 
 
+def files_of(name: str, here: Path) -> list[Path]:
+    """Return the files of a distribution that is installed in the folder `here`.
+
+    A pip of before 2023 installs what comes as source with a list of its own, which Python 3.11
+    does not read.
+    """
+    for info in here.glob(f"{name.replace('-', '_')}-*.egg-info"):
+        lines = (info / "installed-files.txt").read_text(encoding="utf-8").splitlines()
+        return [info / line for line in lines]
+    return [Path(file.locate()) for file in distribution(name).files or []]
+
+
 def add(name: str, site_packages: Path) -> None:
     """Put the files of a distribution of this environment into another one, as hard links."""
-    for file in distribution(name).files or []:
-        source = Path(file.locate())
-        if ".." in file.parts or not source.exists():  # a script, or what has been cleared away
-            continue
-        target = site_packages / file
+    here = Path(sysconfig.get_path("purelib"))
+    for file in files_of(name, here):
+        source = Path(os.path.normpath(file))
+        if not source.is_relative_to(here) or source.is_dir() or not source.exists():
+            continue  # a script, or what has been cleared away
+        target = site_packages / source.relative_to(here)
         target.parent.mkdir(parents=True, exist_ok=True)
         link(source, target)
 

@@ -157,10 +157,11 @@ def lay_out(folder: Path, kept: Path, *, network: bool) -> None:
         raise_loopback()
     mount(str(kept), str(folder / "home" / "SageMaker"), flags=MS_BIND)
     needed = [str(REPOSITORY), sys.prefix, sys.base_prefix, str(folder), str(kept)]
-    hide(Path("/home"), folder / "covers" / "home", needed, {str(HOME): str(folder / "home")})
-    hide(
-        Path("/opt"), folder / "covers" / "opt", [], {"/opt/ml/metadata": str(folder / "metadata")}
-    )
+    shown = {path: path for path in needed} | {str(HOME): str(folder / "home")}
+    shown["/opt/ml/metadata"] = str(folder / "metadata")
+    spec: dict[str, Any] = {"covered": {}, "filled": ["/opt"], "links": {}}
+    for path in ("/home", "/opt"):
+        hide(path, folder / "covers" / path[1:], shown, spec)
     mount(str(folder / "passwd"), "/etc/passwd", flags=MS_BIND)
     mount("tmpfs", "/run", kind="tmpfs")
 
