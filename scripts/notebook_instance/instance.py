@@ -554,8 +554,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    from notebook_instance import (
-        instance,  # the classes of errors are then those that `stacks` and others see
-    )
-
-    sys.exit(instance.main())
+    sys.exit(main())

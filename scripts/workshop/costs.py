@@ -24,28 +24,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from workshop.price import CostError as CostError
+from workshop.price import Price as Price
+
 PRICE_FILE = Path(__file__).resolve().parent.parent.parent / "data" / "instance_prices.csv"
 REGION = "us-east-1"  # the region of every price that we could date and source
-
-
-class CostError(ValueError):
-    """A cost that cannot be computed honestly; the message says what is missing and what to do."""
-
-
-@dataclass(frozen=True)
-class Price:
-    """One price: ``usd`` per ``unit``, where it holds, when it was read, from where."""
-
-    item: str
-    usd: float
-    unit: str
-    region: str
-    as_of: str
-    source: str
-    trust: str
-
-    def __str__(self) -> str:
-        return f"{self.item}: ${self.usd:g} per {self.unit} ({self.region}, {self.as_of})"
 
 
 @dataclass(frozen=True)
@@ -348,6 +331,4 @@ def _live_lines(types: Sequence[str], region: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    from workshop import costs  # as price_api does: of one CostError there would be two otherwise
-
-    sys.exit(costs.main())
+    sys.exit(main())

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workshop.costs import CostError, Price
+from workshop.price import CostError, Price
 
 SERVICE = "AmazonSageMaker"
 ENDPOINT = "us-east-1"  # the catalogue of all regions is served from a few places; this is one

@@ -343,7 +343,7 @@ def test_what_the_lessons_leave_running_ends_with_them():
     leaves = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', sys.argv[1]], "
     leaves += "start_new_session=True, stdout=sys.stdout); sys.exit(3)"
     script = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(300)"
-    program = "import sys; from tests import on_aws; sys.exit(on_aws.run_child(sys.argv[1:]))"
+    program = "import sys; from lessons import on_aws; sys.exit(on_aws.run_child(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", program, sys.executable, "-c", leaves, script],
         cwd=REPOSITORY,

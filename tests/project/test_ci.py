@@ -245,7 +245,7 @@ def test_a_missing_python_is_installed(ci: CI) -> None:
 
 def test_what_root_tests_is_there() -> None:
     text = RUN.read_text()
-    files = re.findall(r"tests/test_stub_\w+\.py", text)
+    files = re.findall(r"tests/stub_aws/test_\w+\.py", text)
     (lessons,) = re.findall(r"for lesson in (.*); do", text)
     assert len(files) == 3
     assert all((ROOT / file).exists() for file in files)

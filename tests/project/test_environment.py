@@ -130,7 +130,9 @@ LATER = {  # what came within 3.11, by the name under which it is used
     "SetReparseDeferralEnabled": "3.11.9",
     "ALLOW_MISSING": "3.11.13",
 }
-THE_COMPARISON = ROOT / "tests" / "test_safe_tar.py"  # with the filter, where there is one
+THE_COMPARISON = (
+    ROOT / "tests" / "workshop" / "test_safe_tar.py"
+)  # with the filter, where there is one
 
 
 def names_used(source: str) -> set[str]:

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from stub_aws.aws import ROLE_NAME
+from lessons.on_stub import OPTIONS
 from stub_aws.console import RIGHTS, web
 from tests.support import browser as browsers
 from tests.support import stub_jobs
@@ -200,10 +200,10 @@ def test_list_is_filtered_by_name_and_status_and_says_when_nothing_fits(page, tr
 
 
 def test_without_prices_there_are_seconds_instead_of_costs(chromium, monkeypatch):
-    monkeypatch.setattr(stub_jobs, "STUB", [sys.executable, "-m", "stub_aws"])
+    no_prices = OPTIONS[: OPTIONS.index("--prices")]
+    monkeypatch.setattr(stub_jobs, "STUB", [sys.executable, "-m", "stub_aws", *no_prices])
     with StubProcess() as stub:
-        account = Account(stub.environment, f"arn:aws:iam::123456789012:role/{ROLE_NAME}")
-        name = account.run()["TrainingJobName"]
+        name = stub.account.run()["TrainingJobName"]
         page = Page(chromium, stub.environment["SAGEMAKER_CONSOLE_URL"])
         page.open()
         page.sees("Completed", ".jobs")
