@@ -51,8 +51,9 @@ test: clients ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
 	@$(VENV_PYTHON) -m mypy --no-error-summary
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && trap 'exit 130' HUP INT TERM && \
-		$(VENV_PYTHON) -m pytest --basetemp="$$scratch/pytest" $(PYTEST_ARGS)
+	@scratch=$$(mktemp -d) && trap 'chmod -R u+rwx "$$scratch"; rm -rf "$$scratch"' EXIT && trap 'exit 130' HUP INT TERM && \
+		mkdir "$$scratch/tmp" && \
+		TMPDIR="$$scratch/tmp" $(VENV_PYTHON) -m pytest --basetemp="$$scratch/pytest" $(PYTEST_ARGS)
 
 test-aws: env ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
 	@$(VENV_PYTHON) -m lessons.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
@@ -64,7 +65,7 @@ bench: env ## measure speed side by side; BENCH=torch_throughput for one
 	@$(VENV_PYTHON) -m tests.bench $(BENCH)
 
 kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook instance
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && TMPDIR="$$scratch" \
+	@scratch=$$(mktemp -d) && trap 'chmod -R u+rwx "$$scratch"; rm -rf "$$scratch"' EXIT && TMPDIR="$$scratch" \
 		$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
 
 instance: env ## make a notebook instance on AWS, with bucket and role; says the price and asks first
