@@ -258,7 +258,7 @@ def test_the_tests_leave_nothing_in_tmpdir(checkout: Path, tmp_path: Path) -> No
     (checkout / "requirements-sdk3.txt").write_text("other==1\n")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    done = make_env(checkout, "test", TMPDIR=str(scratch))
+    done = make_env(checkout, "test", TMPDIR=str(scratch), PYTEST_ARGS="-n 2")
     assert "Error 3" in done.stderr  # pytest's exit code
     (words,) = (checkout / "pytest-words").read_text().splitlines()
     assert re.fullmatch(rf"-m pytest --basetemp={scratch}/tmp\.\w+/pytest -n 2", words)
