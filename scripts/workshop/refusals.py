@@ -56,7 +56,7 @@ def missing_right(error: Any) -> str | None:
 
 def named_in(message: str) -> str | None:
     """Return the action, and the resource where it is named, that AWS's sentence does not allow."""
-    named = re.search(r"to perform:? (\S+)(?: on resource: \"?([^\s\"]+))?", message)
+    named = re.search(r"not authorized to perform:? (\S+)(?: on resource: \"?([^\s\"]+))?", message)
     if not named:
         return None
     return f"{named[1]} on {named[2]}" if named[2] else named[1]
