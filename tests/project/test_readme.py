@@ -9,13 +9,14 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,12 +60,6 @@ def test_lessons() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"01_environment_setup +[\d.]+ s +passed", done.stdout)
     assert (ROOT / "build" / "lessons" / "01_environment_setup.html").exists()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_workshop() -> None:

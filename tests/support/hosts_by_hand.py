@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from hosts import torch_group
 from tests.support.entry_points import ROOT, TRAIN
+from tests.support.ports import free_port
 
 # Imports what takes long, then becomes the hosts.
 FORK = """
@@ -69,8 +69,7 @@ class ByHand:
     def __init__(self, module: ModuleType, folder: Path, hosts: int = 2) -> None:
         self.module, self.folder = module, folder
         self.hosts = [f"algo-{number}" for number in range(1, hosts + 1)]
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port = server.getsockname()[1] - 1  # the hosts meet one above
+        self.port = free_port() - 1  # the hosts meet one above
         self.running: list[subprocess.Popen] = []
 
     def variables(self, host: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from hosts import torch_group
 from stub_aws.instance import namespaces_available
 from tests.support.entry_points import SCRIPTS, TRAIN, TRAINING, Run, write
 from tests.support.hosts_by_hand import ByHand
+from tests.support.ports import free_port
 from tests.support.stub_jobs import NONE_HERE, Account
 from tests.support.torch_jobs import PLAIN, STEPS, Job, start, upload_replicated
 
@@ -143,10 +144,8 @@ def test_torchrun_may_start_several_processes_of_a_host(by_hand, tmp_path):
 def test_torchrun_starts_a_group_too(tmp_path):
     """It is what an Estimator's `distribution={"torch_distributed": …}` starts on each host."""
     run = Run(SCRIPTS["train_torch"], tmp_path, None)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    torchrun += ["--master_addr", "127.0.0.1", "--master_port", str(port)]
+    torchrun += ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
     done = subprocess.run(
         [*torchrun, run.script.file, *run.words("--epochs", 2)],
         env=os.environ | {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"},

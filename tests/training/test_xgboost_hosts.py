@@ -26,6 +26,7 @@ from entry_point import UsageError
 from hosts import rendezvous, xgboost_group
 from hosts.group import Group
 from tests.support.entry_points import SCRIPTS, TEST, TRAIN, TRAINING, Run, source
+from tests.support.ports import free_port
 from tests.support.stub_jobs import (
     BUCKET,
     XGBOOST_IMAGE,
@@ -45,8 +46,7 @@ FIRST, OTHERS = "127.0.0.1", ["algo-2", "algo-3"]  # of these names only the fir
 
 @pytest.fixture
 def port():
-    with socket.create_server((FIRST, 0)) as free:
-        return free.getsockname()[1]
+    return free_port(FIRST)
 
 
 def listens(host: str, port: int) -> bool:
@@ -101,6 +101,24 @@ def test_hosts_that_do_not_connect_are_named(port):
 def test_a_first_host_that_does_not_answer_is_named(port):
     with pytest.raises(UsageError, match=f"^{FIRST}, the first host of this job, does not answer"):
         rendezvous.exchange([FIRST, "algo-2"], "algo-2", None, port, patience=0.3)
+
+
+def test_a_host_does_not_take_itself_for_the_first_host(port, monkeypatch):
+    """As TCP permits where the system gives a caller the port that it calls."""
+    to_itself = socket.socket()
+    to_itself.bind((FIRST, port))
+    to_itself.connect((FIRST, port))
+    connect = socket.create_connection
+    answers = [lambda *_: to_itself]
+
+    def create_connection(*arguments):
+        return (answers.pop() if answers else connect)(*arguments)
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    with pytest.raises(UsageError, match=r"does not answer on port \d+ \(Connection refused\)"):
+        rendezvous.connect(FIRST, port, time.monotonic() + 0.3)
+    assert not answers
+    assert to_itself.fileno() == -1, "it keeps the port that the first host needs"
 
 
 def test_a_first_host_that_ends_is_named(port, monkeypatch):

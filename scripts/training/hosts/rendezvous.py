@@ -107,7 +107,10 @@ def connect(first: str, port: int, deadline: float) -> socket.socket:
     """
     while True:
         try:
-            return socket.create_connection((first, port), _seconds_to(deadline))
+            connection = socket.create_connection((first, port), _seconds_to(deadline))
+            if not _is_to_itself(connection):
+                return connection
+            connection.close()
         except OSError as error:
             if time.monotonic() + RETRY_S > deadline:
                 raise UsageError(
@@ -116,6 +119,14 @@ def connect(first: str, port: int, deadline: float) -> socket.socket:
                     "apart"
                 ) from error
         time.sleep(RETRY_S)
+
+
+def _is_to_itself(connection: socket.socket) -> bool:
+    """Return whether a connection has both its ends here, which TCP permits.
+
+    It happens where nobody listens yet, and the system gives the caller the very port it calls.
+    """
+    return bool(connection.getsockname() == connection.getpeername())
 
 
 def _report(first: str, here: str, message: Any, port: int, deadline: float) -> list[Any]:
