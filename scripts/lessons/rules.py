@@ -4,8 +4,9 @@ r"""What every lesson keeps to, as checks that can fail.
     python -m lessons.rules notebooks/01_name.py     only these
 
 **The files.** `notebooks/NN_name.py` in Jupytext's percent format, without a header: the first
-line is `# %% [markdown]`. `make notebooks` derives the .ipynb. Two kinds of cell metadata exist:
-`tags` and `jupyter`. Line length as ruff has it; `make format` formats the code cells.
+line is `# %% [markdown]`. `make notebooks` derives the .ipynb. Two kinds of cell metadata are ours,
+`tags` and `jupyter`; Jupytext adds `lines_to_next_cell` where it needs it. Line length as ruff has
+it; `make format` formats the code cells.
 
 **The head.** The first cell is Markdown. It starts with `# Title`, and these parts follow in this
 order, each at the start of a line, in bold:
@@ -58,7 +59,7 @@ from lessons.pairs import parse, sources
 HEAD_PARTS = ("Questions", "Objectives", "You need", "Time", "Cost on AWS")
 MEDIAN_LINES, P90_LINES, MAX_LINES, MAX_COLUMNS = 6, 15, 25, 88
 PROSE_BEFORE_CODE = 0.85
-CELL_METADATA = {"tags", "jupyter"}
+CELL_METADATA = {"tags", "jupyter", "lines_to_next_cell"}
 TAGS = {"solution", "raises-exception"}
 
 FORBIDDEN_CODE = (

@@ -1,6 +1,6 @@
-"""Train a small model with XGBoost: the least that an entry point needs, in one file to copy.
+"""Train a small model with XGBoost: the least that an entry point needs.
 
-python scripts/training/train_minimal.py --train data/titanic_train.csv
+    python scripts/training/train_minimal.py --train data/titanic_train.csv
 """
 
 import argparse
@@ -13,34 +13,43 @@ import xgboost
 FEATURES = ["Pclass", "Female", "Age", "SibSp", "Parch", "Fare"]
 
 
-def main(argv=None):
+def arguments(argv=None):
+    """Return the command line's arguments; SageMaker's variables are the defaults."""
+    model_dir = os.environ.get("SM_MODEL_DIR", "build/minimal")
     parser = argparse.ArgumentParser()
-    # Hyperparameters: the keys of the Estimator's `hyperparameters`.
     parser.add_argument("--max_depth", type=int, default=3)
     parser.add_argument("--num_round", type=int, default=20)
-    # SageMaker gives these as environment variables; the defaults are for a run on this machine.
     parser.add_argument("--train", default=os.environ.get("SM_CHANNEL_TRAIN", "data"))
-    parser.add_argument("--model_dir", default=os.environ.get("SM_MODEL_DIR", "build/minimal"))
-    args = parser.parse_args(argv)
+    parser.add_argument("--model_dir", default=model_dir)
+    return parser.parse_args(argv)
 
-    # A channel is a folder with one file or more.
-    channel = Path(args.train)
+
+def read(channel):
+    """Return the passengers in the CSV files of a folder, or in one file."""
+    channel = Path(channel)
     files = [channel] if channel.is_file() else sorted(channel.glob("*.csv"))
     passengers = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     passengers["Female"] = passengers["Sex"] == "female"
+    return passengers
 
-    # Every fifth passenger is not trained on, and says how good the model is.
+
+def matrix(passengers):
+    """Return features and labels in the form that XGBoost reads."""
+    return xgboost.DMatrix(passengers[FEATURES], passengers["Survived"])
+
+
+def main(argv=None):
+    """Train, print the accuracy on passengers that were held out, save the model."""
+    args = arguments(argv)
+    passengers = read(args.train)
     held_out = passengers.index % 5 == 0
-    sets = {"train": passengers[~held_out], "validation": passengers[held_out]}
-    data = {name: xgboost.DMatrix(rows[FEATURES], rows["Survived"]) for name, rows in sets.items()}
+    train, validation = matrix(passengers[~held_out]), matrix(passengers[held_out])
     settings = {"objective": "binary:logistic", "max_depth": args.max_depth}
-    evals = [(matrix, name) for name, matrix in data.items()]
-    model = xgboost.train(settings, data["train"], args.num_round, evals=evals, verbose_eval=5)
+    evals = [(train, "train"), (validation, "validation")]
+    model = xgboost.train(settings, train, args.num_round, evals=evals, verbose_eval=5)
 
-    right = (model.predict(data["validation"]) >= 0.5) == sets["validation"]["Survived"]
-    print(f"validation:accuracy={right.mean():.3f};")
-
-    # What lies in this folder at the end becomes model.tar.gz in S3.
+    correct = (model.predict(validation) >= 0.5) == validation.get_label()
+    print(f"validation:accuracy={correct.mean():.3f};")
     Path(args.model_dir).mkdir(parents=True, exist_ok=True)
     model.save_model(Path(args.model_dir, "xgboost-model.ubj"))
 
