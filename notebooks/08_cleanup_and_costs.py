@@ -155,7 +155,7 @@ print(f"one machine left on costs as much as {gigabytes:,.0f} GB in S3")
 
 # %%
 jobs.wait_for(session, done_name)
-found = cleanup.found(session)
+found = cleanup.inventory(session)
 found.table()
 
 # %% [markdown]
@@ -408,7 +408,7 @@ for first, size in sorted(sizes.items(), key=lambda item: -item[1]):
 # Mostly the scripts that travelled with each job, and the passenger lists. The
 # upload that broke off is not in this list, and weighs 6 MB.
 assert {"data", "jobs"} <= sizes.keys()
-assert not made or sum(sizes.values()) == cleanup.found(session).size
+assert not made or sum(sizes.values()) == cleanup.inventory(session).size
 
 # %% [markdown]
 # ## Delete
@@ -427,7 +427,7 @@ assert not made or sum(sizes.values()) == cleanup.found(session).size
 # Nothing brings it back. So this is the moment to read the list again.
 
 # %%
-print(*cleanup.report(cleanup.found(session)), sep="\n")
+print(*cleanup.report(cleanup.inventory(session)), sep="\n")
 
 # %% [markdown]
 # **Are you sure?** Where nothing is billed we are. On a real account you
@@ -443,7 +443,7 @@ SURE
 
 # %%
 if SURE:
-    cleanup.delete(session, cleanup.found(session))
+    cleanup.delete(session, cleanup.inventory(session))
 else:
     print("nothing was deleted: set SURE = True in the cell above")
 
@@ -479,7 +479,7 @@ end, bucket_answer
 
 # %%
 if SURE:
-    cleanup.delete(session, cleanup.found(session))
+    cleanup.delete(session, cleanup.inventory(session))
 
 # %% [markdown]
 # ## What is left on purpose
@@ -492,7 +492,7 @@ if SURE:
 # fade away by themselves, the last after 15 months.
 
 # %%
-ended = cleanup.found(session).jobs
+ended = cleanup.inventory(session).jobs
 print(f"{len(ended)} records of jobs")
 assert {done_name, forgotten_name} <= {job.name for job in ended}
 
@@ -506,7 +506,7 @@ assert {done_name, forgotten_name} <= {job.name for job in ended}
 # its role and all that was made for it.
 
 # %%
-instances = cleanup.found(session).instances
+instances = cleanup.inventory(session).instances
 for one in instances:
     print(f"{one.name}, {one.kind}, {one.status}: ${one.usd_per_hour} an hour while up")
 print(len(instances), "notebook instances carry the workshop's tag")

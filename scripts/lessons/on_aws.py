@@ -175,7 +175,7 @@ def clean_up(session: Any) -> dict[str, int]:
     """
     print("cleaning up", flush=True)
     for _ in range(ROUNDS):
-        cleanup.delete(session, cleanup.found(session))
+        cleanup.delete(session, cleanup.inventory(session))
         if not (left := cleanup.remaining(session)):
             break
     return left
@@ -207,10 +207,10 @@ def go(
     identity = session.boto_session.client("sts").get_caller_identity()["Arn"]
     print(f"{identity} in {session.boto_region_name}. {workshop.home(session)}")
     print("Of this workshop there is now, and will be deleted at the end:", flush=True)
-    found = cleanup.found(session)
-    print(*cleanup.report(found), sep="\n", flush=True)
-    if found.other_bucket and not os.environ.get(buckets.VARIABLE):
-        raise workshop.WorkshopError(buckets.not_ours(found.other_bucket))
+    ours = cleanup.inventory(session)
+    print(*cleanup.report(ours), sep="\n", flush=True)
+    if ours.other_bucket and not os.environ.get(buckets.VARIABLE):
+        raise workshop.WorkshopError(buckets.not_ours(ours.other_bucket))
     print("Rehearsing on this machine, which costs nothing:", flush=True)
     print(announcement(rehearsal(lessons)), flush=True)
     if not (yes or agreed()):

@@ -1,8 +1,8 @@
-"""What every lesson needs before it can begin, so that each can be run alone and twice.
+"""Prepare what every lesson needs before it begins, so that each can be run alone and twice.
 
 A lesson asks for a session, a role and the data; this module makes sure of them: the right SDK, a
 private bucket with the workshop's tag, the passenger lists in it. Nothing here hides a SageMaker
-call that a lesson teaches, and nothing is made anew when it is already there.
+call that a lesson teaches, and nothing is made again when it is already there.
 
 Importing is cheap: the SageMaker SDK is loaded by the functions that need it.
 """
@@ -26,7 +26,7 @@ from workshop.buckets import WORKSHOP_TAG as WORKSHOP_TAG
 from workshop.buckets import bucket_name as bucket_name
 from workshop.buckets import ensure_bucket as ensure_bucket
 from workshop.refusals import WorkshopError as WorkshopError
-from workshop.refusals import missing_right as missing_right
+from workshop.refusals import missing_permission as missing_permission
 
 if TYPE_CHECKING:
     import sagemaker
@@ -40,21 +40,23 @@ NOTEBOOK_METADATA = Path("/opt/ml/metadata/resource-metadata.json")
 # boto3 cuts a file of this size and more into parts of this size; the ETag then is no plain MD5.
 PART_BYTES = 8 * 2**20
 
-# Notices of the two SDKs about settings that they found or passed over. They would stand in nearly
+# Notices of the two SDKs about settings that they have read or ignored. They would be in nearly
 # every lesson's output. A level that is set before the SDKs are loaded stays.
 for _name in (
     "botocore.configprovider",
     "botocore.credentials",
     "sagemaker.config",
     "sagemaker.image_uris",
-    "sagemaker.telemetry",  # printed even by those who opted out; lesson 01 tells of it
+    "sagemaker.telemetry",  # printed even for those who opted out; lesson 01 explains it
 ):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def tags(lesson: str) -> list[dict[str, str]]:
-    """Tags for all that ``lesson`` makes: the bill can be split by them, and the last lesson finds
-    by them what to delete."""
+    """Return the tags for all that ``lesson`` makes.
+
+    The bill can be split by them, and the last lesson finds by them what to delete.
+    """
     return [dict(WORKSHOP_TAG), {"Key": "lesson", "Value": lesson}]
 
 
@@ -87,10 +89,10 @@ def session(make_bucket: bool = True) -> sagemaker.Session:
     missing.
 
     A bucket of that name that the workshop did not make is not used, unless the variable
-    SAGEMAKER_WORKSHOP_BUCKET asks for it (buckets.py has the whole rule). ``make_bucket=False`` is
-    for looking and cleaning up: it makes none, and neither must you, by asking this session for its
-    ``default_bucket()``. Raises WorkshopError when the SDK, the region, the credentials, the
-    network or a right is missing, or the bucket is somebody else's.
+    SAGEMAKER_WORKSHOP_BUCKET asks for it (buckets.py has the complete rule). ``make_bucket=False``
+    is for looking and cleaning up: it makes no bucket. Do not ask that session for its
+    ``default_bucket()``, which would make one. Raises WorkshopError when the SDK, the region, the
+    credentials, the network or a permission is missing, or the bucket is somebody else's.
     """
     check_sdk()
     import boto3
@@ -122,7 +124,7 @@ def execution_role(session: sagemaker.Session) -> str:
     """Return the ARN of the role that jobs run with.
 
     It is ``SAGEMAKER_ROLE_ARN`` where that is set, else the role of whoever runs the notebook.
-    Raises WorkshopError when that is a user, who cannot be lent to a job.
+    Raises WorkshopError when that is a user: only a role can be passed to a job.
     """
     import sagemaker
 
@@ -144,20 +146,22 @@ def execution_role(session: sagemaker.Session) -> str:
 
 
 def home(session: sagemaker.Session) -> str:
-    """One sentence on where this notebook runs and whether its AWS calls cost money, from what the
-    environment itself says."""
+    """Return a sentence that says where this notebook runs and whether its AWS calls cost money.
+
+    Both are read from the environment.
+    """
     address = session.sagemaker_client.meta.endpoint_url
     if not is_billed(session):
         return f"AWS calls go to {address}, on this machine: nothing is billed."
     if name := _instance_name():
-        place, billed = f"on the notebook instance {name}", "this instance, jobs and storage"
+        location, billed = f"on the notebook instance {name}", "this instance, jobs and storage"
     else:
-        place, billed = "on your machine", "jobs and storage"
-    return f"You are {place}; AWS calls go to {address}: {billed} are billed."
+        location, billed = "on your machine", "jobs and storage"
+    return f"You are {location}; AWS calls go to {address}: {billed} are billed."
 
 
 def is_billed(session: sagemaker.Session) -> bool:
-    """Whether jobs of this session cost money: not where AWS's address is this very machine."""
+    """Return whether jobs of this session cost money: not where AWS's address is this machine."""
     host = urlsplit(session.sagemaker_client.meta.endpoint_url).hostname or ""
     return not (host in ("localhost", "::1") or host.startswith("127."))
 
@@ -188,8 +192,11 @@ def ensure_data(session: sagemaker.Session) -> dict[str, str]:
 
 
 def upload(session: sagemaker.Session, path: Path, key_prefix: str) -> str:
-    """Put the file ``path`` under ``key_prefix`` in the default bucket, unless the very same bytes
-    are there; returns its S3 URI. Raises WorkshopError when there is no such file."""
+    """Put the file ``path`` under ``key_prefix`` in the default bucket, and return its S3 URI.
+
+    It is not uploaded where the same bytes are there already. Raises WorkshopError when there is no
+    such file.
+    """
     path = Path(path)
     if not path.is_file():
         raise WorkshopError(f"There is no file {path} to upload.")
@@ -229,10 +236,11 @@ def _etag_in_s3(session: sagemaker.Session, bucket: str, key: str) -> str | None
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
             return None
-        if right := missing_right(error):
+        if permission := missing_permission(error):
             raise WorkshopError(
-                f"Whether s3://{bucket}/{key} is there cannot be seen: your role lacks the right "
-                f"{right}. The policy that the workshop needs is {refusals.POLICY}."
+                f"The workshop cannot see whether s3://{bucket}/{key} is there: your role lacks "
+                f"the permission {permission}. The policy that the workshop needs is "
+                f"{refusals.POLICY}."
             ) from error
         raise
 
@@ -244,16 +252,16 @@ def _only(session: sagemaker.Session, prefix: str, name: str) -> None:
     extra = sorted(set(keys) - {f"{prefix}/{name}", f"{prefix}/"})
     if extra:
         raise WorkshopError(
-            f"The channel s3://{bucket}/{prefix}/ must hold {name} alone, for a job reads every "
-            f"object in it; delete {', '.join(extra)}."
+            f"The channel s3://{bucket}/{prefix}/ must hold {name} alone, because a job reads "
+            f"every object in it; delete {', '.join(extra)}."
         )
 
 
 def unpack_artifact(archive: Path, directory: Path) -> list[Path]:
-    """Unpack a job's ``model.tar.gz`` or ``output.tar.gz`` into ``directory``; returns its files.
+    """Unpack a job's ``model.tar.gz`` or ``output.tar.gz`` into ``directory``; return its files.
 
-    Members that would land elsewhere, links that lead elsewhere and devices are refused (see
-    safe_tar.py), and then nothing is unpacked.
+    An archive is refused, and nothing is unpacked, if it holds a device, or a file or a link that
+    would lead out of ``directory`` (see safe_tar.py).
     Raises WorkshopError for an unsafe or unreadable archive.
     """
     archive, directory = Path(archive), Path(directory)

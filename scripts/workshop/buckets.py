@@ -1,16 +1,15 @@
 """The workshop's bucket, and what in a bucket is the workshop's.
 
-**Made.** The workshop makes one bucket for an account and a region, and tags it in the very call
-that makes it: so a bucket of that name has the tag, or somebody else made it. There is no moment
-between the two in which a run could be cut off. With tags S3 also refuses to make a bucket that is
-there already, where without them it would say yes in us-east-1. All that lies in a made bucket is
-the workshop's, with every old version.
+**Made.** The workshop makes one bucket for an account and a region, and tags it in the same call.
+So a bucket of that name has the tag, or somebody else made it: a run cannot be cut off between the
+two. With tags S3 also refuses to make a bucket that exists already; without them it would answer
+200 in us-east-1. All that is in a made bucket is the workshop's, with every old version.
 
 **Borrowed.** A bucket that the workshop did not make is never used unless the variable
-SAGEMAKER_WORKSHOP_BUCKET names it. Then nothing may lie under the prefixes that the lessons write
+SAGEMAKER_WORKSHOP_BUCKET names it. Then nothing may be under the prefixes that the lessons write
 to, and a note in the bucket, sagemaker-workshop.json, records that. From then on what is under the
-prefixes of the note is the workshop's. The rest is not, nor is the bucket: it is never tagged, its
-settings stay as they are, and it is never deleted.
+prefixes of the note is the workshop's. The rest and the bucket itself are not: the bucket is never
+tagged, its settings stay as they are, and it is never deleted.
 
 Clients are boto3's for "s3". Importing is cheap.
 """
@@ -37,8 +36,8 @@ NOTE = "sagemaker-workshop.json"
 PREFIXES = ("data/", "jobs/", "notes/", *(f"lesson-{number:02}/" for number in range(1, 13)))
 BATCH = 1000  # objects that S3 deletes by one request at most
 
-# A request to delete several objects is XML, and these characters cannot be in one (or not as they
-# are): such a key travels alone, in the address of its request.
+# A request to delete several objects is XML, which cannot hold these characters (or not as they
+# are): an object with such a key is deleted by a request of its own, with the key in its address.
 # https://www.w3.org/TR/xml/#charsets
 ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -106,7 +105,7 @@ def prepare(s3: Any, account: str) -> str:
 def ensure_bucket(s3: Any, bucket: str, account: str) -> None:
     """Make `bucket` if it is missing: private, tagged, in the region of the client `s3`.
 
-    Raises WorkshopError when somebody else made it, or a right is missing.
+    Raises WorkshopError when somebody else made it, or a permission is missing.
     """
     try:
         if not exists(s3, bucket, account) and _create(s3, bucket, account):
@@ -191,16 +190,18 @@ def _is_somebody_elses(s3: Any, bucket: str, account: str) -> bool:
 def _create(s3: Any, bucket: str, account: str) -> bool:
     """Make a bucket with our tag; False where somebody has just made one of that name."""
     region = s3.meta.region_name
-    # us-east-1 is S3's default place, and the one that must not be named.
-    place = {} if region == "us-east-1" else {"LocationConstraint": region}
+    # us-east-1 is S3's default, and the only region that a request must not name.
+    location = {} if region == "us-east-1" else {"LocationConstraint": region}
     try:
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={**place, "Tags": [WORKSHOP_TAG]})
+        s3.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={**location, "Tags": [WORKSHOP_TAG]}
+        )
     except s3.exceptions.BucketAlreadyOwnedByYou:
         return False
     if not is_ours(tags_of(s3, bucket, account)):
         # Not on AWS: some servers that speak S3 drop the tags of a new bucket. It was made above.
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [WORKSHOP_TAG]})
-    # AWS makes new buckets so; here it is written down, for whoever reads the bucket's settings.
+    # AWS makes new buckets so; this states it, for whoever reads the bucket's settings.
     s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={
@@ -272,11 +273,12 @@ def _write_note(s3: Any, bucket: str, prefixes: tuple[str, ...], first: bool) ->
 def _problem(error: Any, bucket: str) -> str:
     code = refusals.code_of(error)
     if code in ("403", "AccessDenied", "BucketAlreadyExists"):
-        right = refusals.missing_right(error)
-        or_right = f", or your role lacks the right {right}" if right else ""
+        permission = refusals.missing_permission(error)
+        or_permission = f", or your role lacks the permission {permission}" if permission else ""
         return (
             f"The bucket {bucket} cannot be used ({error.operation_name}: {code}): it belongs to "
-            f"another account{or_right}. The policy that the workshop needs is {refusals.POLICY}."
+            f"another account{or_permission}. The policy that the workshop needs is "
+            f"{refusals.POLICY}."
         )
     if code == "OperationAborted":
         return (
@@ -290,7 +292,7 @@ def _problem(error: Any, bucket: str) -> str:
 
 
 class Buckets(NamedTuple):
-    """What there is: buckets with things of ours, and the one that only has our bucket's name."""
+    """The buckets with things of ours, and the one that only has our bucket's name."""
 
     ours: tuple[Bucket, ...]
     left_alone: str | None
@@ -318,8 +320,10 @@ def find(s3: Any, account: str) -> Buckets:
 
 
 def versions(s3: Any, bucket: Bucket) -> Iterator[Version]:
-    """Every object of ours with its old versions and delete markers, the note of a borrowed bucket
-    last."""
+    """Yield every object of ours with its old versions and delete markers.
+
+    The note of a borrowed bucket comes last.
+    """
     for prefix in bucket.prefixes:
         yield from _under(s3, bucket.name, prefix)
     if not bucket.made:
@@ -335,9 +339,9 @@ def _under(s3: Any, bucket: str, prefix: str) -> Iterator[Version]:
 
 
 def uploads(s3: Any, bucket: Bucket) -> Iterator[Upload]:
-    """Yield our uploads that were begun and never finished: no listing of objects shows them."""
+    """Yield our unfinished uploads, which no listing of objects shows."""
     for prefix in bucket.prefixes:
-        # Not by boto3's paginator: it decodes no keys here, and would send them back encoded twice.
+        # boto3's paginator does not decode the keys here, and would send them back encoded twice.
         request = {"Bucket": bucket.name, "Prefix": prefix, "EncodingType": "url"}
         while True:
             page = s3.list_multipart_uploads(**request)
@@ -351,7 +355,7 @@ def uploads(s3: Any, bucket: Bucket) -> Iterator[Upload]:
 
 
 def size_of_parts(s3: Any, bucket: str, upload: Upload) -> int:
-    """Return the bytes of an upload that did arrive; 0 where its key cannot be in an answer."""
+    """Return how many bytes of an upload arrived; 0 where its key cannot be in an answer."""
     if ODD.search(upload.key):
         return 0
     which = {"Bucket": bucket, "Key": upload.key, "UploadId": upload.id}
@@ -363,23 +367,23 @@ def size_of_parts(s3: Any, bucket: str, upload: Upload) -> int:
 
 
 def abort_uploads(s3: Any, bucket: Bucket) -> int:
-    """Give up the unfinished uploads of ours in a bucket; returns how many there were."""
+    """Abort our unfinished uploads in a bucket, and return how many there were."""
     count = 0
     for upload in list(uploads(s3, bucket)):
-        with suppress(s3.exceptions.NoSuchUpload):  # somebody has finished or given it up
+        with suppress(s3.exceptions.NoSuchUpload):  # somebody has completed or aborted it
             s3.abort_multipart_upload(Bucket=bucket.name, Key=upload.key, UploadId=upload.id)
         count += 1
     return count
 
 
 def empty(s3: Any, bucket: Bucket) -> Iterator[int]:
-    """Delete all that is ours in a bucket, to the last old version; yields numbers of objects.
+    """Delete all that is ours in a bucket with every old version, and yield numbers of objects.
 
     Raises WorkshopError where S3 keeps something.
     """
     for by_version in (False, True):
-        # A plain deletion is enough where no versions are kept, and needs no right to delete those.
-        # Where versions were kept once, it leaves a marker: the second time that goes by its id.
+        # Without versioning a plain deletion is enough, and needs no permission to delete versions.
+        # Where versioning was on, it leaves a marker, which the second pass deletes by its id.
         entries = list(versions(s3, bucket))
         for start in range(0, len(entries), BATCH):
             batch = entries[start : start + BATCH]

@@ -1,12 +1,13 @@
-"""Files for SageMaker's built-in XGBoost, and the check to make before it is fed.
+"""Files for SageMaker's built-in XGBoost, and the check to make before it reads them.
 
     builtin_data.write(frame, "train.csv")      # or train.libsvm, train.parquet
     print(builtin_data.check("train.csv"))      # 712 rows, 9 features, 273 of them labelled 1
 
-The built-in algorithm reads numbers: the label first, then the features, without a header. It knows
-neither our columns nor our passengers, and it hardly complains: a header is trained on as a row,
-text is skipped, and whatever stands first is the label. The job is Completed and the model of no
-use. ``check`` refuses such a file with one sentence, ``titanic.DataError``, before the job is paid.
+The built-in algorithm reads numbers: the label first, then the features, without a header. It does
+not know our columns, and it refuses almost nothing: a header is trained on as a row, text is
+skipped, and the first column is the label, whatever it is. The job is Completed and its model is
+useless. ``check`` refuses such a file with one sentence, ``titanic.DataError``, before the job is
+paid.
 
 What it accepts and how it reads is in
 https://docs.aws.amazon.com/sagemaker/latest/dg/xgboost.html#InputOutput-XGBoost and
@@ -38,7 +39,7 @@ SHOWN = 40  # characters of a line or a value that a sentence shows
 
 
 class Checked(NamedTuple):
-    """What a good file, or a folder of them, holds."""
+    """The counts of a good file, or of a folder of them."""
 
     rows: int
     features: int
@@ -52,11 +53,11 @@ class Checked(NamedTuple):
 
 
 def write(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Write checked passengers as the built-in XGBoost reads them; returns ``path``.
+    """Write checked passengers as the built-in XGBoost reads them, and return ``path``.
 
     The label comes first, then ``titanic.FEATURES``, each value such that float32 gets it back. The
     suffix of ``path`` chooses among CONTENT_TYPES. A value that is not known is an empty field, in
-    libsvm no entry at all. The file appears whole or not at all.
+    libsvm no entry at all. The file is written completely or not at all.
 
     Raises DataError for another suffix.
     """
@@ -69,7 +70,9 @@ def write(frame: pd.DataFrame, path: str | Path) -> Path:
         if path.suffix == ".parquet":
             table.astype("float32").to_parquet(unfinished, index=False)
         elif path.suffix == ".csv":
-            _whole_as_int(table).to_csv(unfinished, header=False, index=False, lineterminator="\n")
+            _integers_as_int64(table).to_csv(
+                unfinished, header=False, index=False, lineterminator="\n"
+            )
         else:
             unfinished.write_text("".join(_libsvm_lines(table)), encoding="ascii", newline="\n")
         unfinished.replace(path)
@@ -86,21 +89,24 @@ def _content_type(path: Path) -> str:
     return CONTENT_TYPES[path.suffix]
 
 
-def _whole_as_int(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns of whole numbers as integers: ``3`` instead of ``3.0`` in the text."""
-    whole = {
+def _integers_as_int64(table: pd.DataFrame) -> pd.DataFrame:
+    """Return columns of integers as int64: ``3`` instead of ``3.0`` in the text."""
+    dtypes = {
         name: "int64"
         for name in table
         if table[name].notna().all() and (table[name] % 1 == 0).all()
     }
-    return table.astype(whole)
+    return table.astype(dtypes)
 
 
 def _libsvm_lines(table: pd.DataFrame) -> Iterator[str]:
-    """``label 0:3 1:0 2:22.5``: a feature that is left out is unknown, so zeros are written."""
-    texts = [_whole_as_int(table[[name]])[name].to_numpy().astype(str) for name in table]
+    """Yield lines such as ``label 0:3 1:0 2:22.5``.
+
+    A feature that is left out is unknown, so zeros are written.
+    """
+    texts = [_integers_as_int64(table[[name]])[name].to_numpy().astype(str) for name in table]
     for label, *values in zip(*texts, strict=True):
-        known = (f"{place}:{value}" for place, value in enumerate(values) if value != "nan")
+        known = (f"{index}:{value}" for index, value in enumerate(values) if value != "nan")
         yield f"{label} {' '.join(known)}\n"
 
 
@@ -131,21 +137,23 @@ def _files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise DataError(f"{source}: no such file or folder")
-    found = sorted(path for path in source.rglob("*") if path.is_file())
-    hidden = [path.name for path in found if path.name.startswith(".")]
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    hidden = [path.name for path in files if path.name.startswith(".")]
     if hidden:
         raise DataError(f"{source}: the hidden file {hidden[0]} would fail the job; delete it")
-    if not found:
+    if not files:
         raise DataError(f"{source}: there is no file in this folder")
-    kinds = sorted({_content_type(path) for path in found})
+    kinds = sorted({_content_type(path) for path in files})
     if len(kinds) > 1:
         raise DataError(f"{source}: holds {' and '.join(kinds)}; a channel has one format only")
-    return found
+    return files
 
 
 def _check_csv(path: Path, features: int) -> np.ndarray:
-    """Return the labels. Arrow says quickly whether all is well; if not, the lines say what is
-    wrong."""
+    """Return the labels of a CSV file; raises DataError at the first fault.
+
+    Arrow finds out quickly whether there is one; the slow way finds out where and what.
+    """
     labels = _arrow_labels(path, features)
     return _slow_labels(path, _csv_rows(path, features)) if labels is None else labels
 
@@ -159,9 +167,9 @@ def _arrow_labels(path: Path, features: int) -> np.ndarray | None:
         return None
     import numpy as np
 
-    if path.open("rb").read(3) == b"\xef\xbb\xbf":  # Arrow passes a byte order mark over
+    if path.open("rb").read(3) == b"\xef\xbb\xbf":  # Arrow skips a byte order mark
         return None
-    names = [str(place) for place in range(features + 1)]
+    names = [str(index) for index in range(features + 1)]
     try:
         table = pc.read_csv(
             path,
@@ -176,7 +184,7 @@ def _arrow_labels(path: Path, features: int) -> np.ndarray | None:
     columns = [column.to_numpy() for column in table.columns]
     labels = columns[0]
     finite = not any(np.isinf(values).any() for values in columns)
-    # A word such as `nan` is a number to Arrow; an empty field is not.
+    # The text `nan` is a number to Arrow; an empty field is not.
     gaps = sum(int(np.isnan(values).sum()) for values in columns)
     empty = sum(column.null_count for column in table.columns)
     counted = [column[0] for column in columns] == list(range(features + 1))
@@ -194,7 +202,8 @@ def _slow_labels(path: Path, labels: Iterable[float]) -> np.ndarray:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Each line with its place, for a sentence; blank ones are passed over, as XGBoost does."""
+    """Yield the location of each line, for a message, and its text; blank ones are skipped, as in
+    XGBoost."""
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
@@ -206,19 +215,19 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def _csv_rows(path: Path, features: int) -> Iterator[float]:
     """Yield the labels of a CSV file, line by line; raises DataError at the first fault."""
-    for number, (place, line) in enumerate(_lines(path)):
+    for number, (location, line) in enumerate(_lines(path)):
         fields = line.split(",")
         if number == 0:
             _check_first_line(path, line, fields, features)
         if len(fields) != features + 1:
             raise DataError(
-                f"{place}: expected {features + 1} fields (a label and {features} features), found "
-                f"{len(fields)}{_wrong_width(line, fields, features)}"
+                f"{location}: expected {features + 1} fields (a label and {features} features), "
+                f"found {len(fields)}{_wrong_width(line, fields, features)}"
             )
         for column, field in enumerate(fields, start=1):
             if not _is_number(field) and (field or column == 1):
-                raise DataError(f"{place}, field {column}: {_no_number(field)}")
-        yield _label(fields[0], place)
+                raise DataError(f"{location}, field {column}: {_no_number(field)}")
+        yield _label(fields[0], location)
 
 
 def _check_first_line(path: Path, line: str, fields: list[str], features: int) -> None:
@@ -227,7 +236,7 @@ def _check_first_line(path: Path, line: str, fields: list[str], features: int) -
             f"{path}: begins with a byte order mark, which hides the first label; save it as plain "
             "UTF-8"
         )
-    counted = fields == [str(place) for place in range(len(fields))]
+    counted = fields == [str(index) for index in range(len(fields))]
     if len(fields) > 1 and (counted or not any(map(_is_number, fields))):
         raise DataError(
             f"{path}: the first line is a header ({line[:SHOWN]}…), and would be trained on as a "
@@ -263,12 +272,12 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _label(text: str, place: str) -> float:
+def _label(text: str, location: str) -> float:
     label = float(text)
     if label not in (0, 1):
         raise DataError(
-            f"{place}: expected the label (0 or 1) first, found {text}; is that the row's or the "
-            "passenger's number, or a feature?"
+            f"{location}: expected the label (0 or 1) first, found {text}; is that the row's or "
+            "the passenger's number, or a feature?"
         )
     return label
 
@@ -278,31 +287,33 @@ def _check_libsvm(path: Path, features: int) -> np.ndarray:
 
 
 def _libsvm_rows(path: Path, features: int) -> Iterator[float]:
-    for place, line in _lines(path):
+    for location, line in _lines(path):
         label, *entries = line.split() or [""]
         if not _is_number(label):
             raise DataError(
-                f"{place}: expected a line such as `1 0:3 1:0.5`, found {line[:SHOWN]!r}"
+                f"{location}: expected a line such as `1 0:3 1:0.5`, found {line[:SHOWN]!r}"
             )
         last = -1
         for entry in entries:
             key, colon, value = entry.partition(":")
             if not (key.isdecimal() and colon and _is_number(value)):
-                raise DataError(f"{place}: expected feature:value, found {entry[:SHOWN]!r}")
+                raise DataError(f"{location}: expected feature:value, found {entry[:SHOWN]!r}")
             if not last < int(key) < features:
                 raise DataError(
-                    f"{place}: expected features from 0 to {features - 1}, each once and in order, "
-                    f"found {key} after {last}"
+                    f"{location}: expected features from 0 to {features - 1}, each once and in "
+                    f"order, found {key} after {last}"
                     if last >= 0
-                    else f"{place}: expected features from 0 to {features - 1}, found {key}"
+                    else f"{location}: expected features from 0 to {features - 1}, found {key}"
                 )
             last = int(key)
-        yield _label(label, place)
+        yield _label(label, location)
 
 
 def _check_parquet(path: Path, features: int) -> np.ndarray:
-    """Return the labels. The built-in XGBoost goes by the places of columns and ignores their
-    names."""
+    """Return the labels of a Parquet file.
+
+    The built-in XGBoost reads its columns by position, and ignores their names.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -345,8 +356,8 @@ def load_model(model_dir: str | Path) -> xgboost.Booster:
     """Return the model of a job, from its unpacked ``model.tar.gz``. Raises DataError if there is
     none.
 
-    The algorithm was told no names, so the features are named here, where they are as many as ours:
-    then the model can be asked as ``train_xgboost.predict`` asks.
+    The algorithm got no names of features, so they are named here, where they are as many as ours:
+    then the model can be used as ``train_xgboost.predict`` uses it.
     """
     import xgboost
 

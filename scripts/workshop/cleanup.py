@@ -1,19 +1,20 @@
-"""What this workshop has made in an account, found by its tag, and how to remove it.
+"""List what this workshop has made in an account, by its tag, and delete it.
 
     python -m workshop.cleanup             list it; changes nothing
     python -m workshop.cleanup --delete    list it, then delete it
 
-Ours is what carries the tag ``workshop.WORKSHOP_TAG``: training jobs, the bucket with all that is
-in it, notebook instances. Log streams cannot carry tags; ours are those that SageMaker wrote for
-one of our jobs since it began. Nothing else is ever stopped or deleted. Of a bucket that somebody
-else made, and that SAGEMAKER_WORKSHOP_BUCKET names, only what the workshop put there is deleted
+What has the tag ``workshop.WORKSHOP_TAG`` is ours: training jobs, the bucket with all that is in
+it, notebook instances. Log streams cannot have tags; ours are those that SageMaker wrote for one of
+our jobs since it began. Nothing else is ever stopped or deleted. In a bucket that somebody else
+made, and that SAGEMAKER_WORKSHOP_BUCKET names, only what the workshop put there is deleted
 (buckets.py has the rule); the bucket stays as it was. In an account that several people share, the
 tag and the bucket are shared, too.
 
-Deleting goes from what bills most to what marks the rest as ours: running jobs are stopped, then
-log streams go, then unfinished uploads and objects, at last the bucket. So it may be interrupted
-anywhere and run again. The records of finished jobs stay: they cost nothing and tell what was
-spent. Notebook instances are listed only: one of them may be the machine that runs this.
+What bills most is deleted first, and what marks the rest as ours last: running jobs are stopped,
+then log streams are deleted, then unfinished uploads and objects, and the bucket at the end. So it
+may be interrupted anywhere and run again. The records of finished jobs stay: they cost nothing and
+show what was spent. Notebook instances are listed only: one of them may be the machine that runs
+this.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import sagemaker
 
 LESSON_TAG = "lesson"
-MANY = 100  # jobs, after which looking through them says how far it is
+MANY = 100  # jobs, after which the search among them prints how far it is
 STREAM = re.compile(r"algo-\d+-\d+")  # how SageMaker names a host's log, after the job and a slash
 
 
@@ -72,13 +73,13 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Found:
+class Inventory:
     """All that is ours in one account and region.
 
     `bucket` is None when there is none with our tag, and `other_bucket` then names one that has our
     name but not our tag. `borrowed` names one that somebody else made, with things of ours in it.
     `objects` counts old versions and delete markers, too. Sizes are in bytes, `upload_size` is that
-    of the parts that did arrive.
+    of the parts that arrived.
     """
 
     jobs: tuple[Job, ...]
@@ -97,9 +98,9 @@ class Found:
         return tuple(job for job in self.jobs if job.runs)
 
     def table(self) -> pd.DataFrame:
-        """One row per kind of thing: how many, how it bills, US dollars per hour or month.
+        """Return one row per kind of thing: how many, how it bills, US dollars per hour or month.
 
-        Dollars are missing where they are not known: AWS does not tell the size of a log stream.
+        Dollars are missing where they are not known: AWS does not return a log stream's size.
         """
         import pandas as pd
 
@@ -122,7 +123,7 @@ class Found:
 
 
 def _rate(job: Job) -> float | None:
-    """US dollars an hour of a job's instances."""
+    """Return the US dollars an hour of a job's instances; None where their price is unknown."""
     resources = job.description["ResourceConfig"]
     with contextlib.suppress(costs.CostError):
         return float(resources["InstanceCount"] * costs.price(resources["InstanceType"]).usd)
@@ -143,10 +144,10 @@ def _sum(amounts: Sequence[float | None]) -> float | None:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def found(session: sagemaker.Session) -> Found:
-    """All that is ours in the account and region of ``session``. Changes nothing.
+def inventory(session: sagemaker.Session) -> Inventory:
+    """Return all that is ours in the account and region of ``session``. Changes nothing.
 
-    Raises CleanupError when a right to look is missing.
+    Raises CleanupError when a permission to look is missing.
     """
     boto = session.boto_session
     sagemaker_client, s3 = boto.client("sagemaker"), boto.client("s3")
@@ -164,7 +165,7 @@ def found(session: sagemaker.Session) -> Found:
         streams = sum(1 for _ in _streams(boto.client("logs"), ours))
     with _explained("look for notebook instances"):
         instances = tuple(_instances(sagemaker_client))
-    return Found(
+    return Inventory(
         jobs=ours,
         bucket=next((bucket.name for bucket in there.ours if bucket.made), None),
         other_bucket=there.left_alone,
@@ -181,10 +182,10 @@ def found(session: sagemaker.Session) -> Found:
 def remaining(session: sagemaker.Session) -> dict[str, int]:
     """Return what of ours is still to be stopped or deleted, by kind; empty when nothing is.
 
-    Not in it, for ``delete`` leaves them alone: records of ended jobs, and notebook instances.
-    Raises CleanupError as ``found`` does.
+    The records of ended jobs and the notebook instances are not in it, because ``delete`` keeps
+    them. Raises CleanupError as ``inventory`` does.
     """
-    left = found(session)
+    left = inventory(session)
     counts = {
         "running jobs": len(left.running),
         "objects": left.objects,
@@ -269,18 +270,18 @@ def _instances(client: Any) -> Iterator[Instance]:
 # --- deleting -------------------------------------------------------------------------------------
 
 
-def delete(session: sagemaker.Session, what: Found) -> None:
-    """Stop and delete ``what`` was found, and say what is gone; safe to run again.
+def delete(session: sagemaker.Session, what: Inventory) -> None:
+    """Stop and delete ``what`` was listed, and print what is deleted; safe to run again.
 
-    All that is in the bucket by now goes with it. Raises CleanupError when something cannot be
-    deleted; what is deleted by then stays deleted.
+    All that is in the bucket by now is deleted with it. Raises CleanupError when something cannot
+    be deleted; what is deleted by then stays deleted.
     """
     boto = session.boto_session
     with _explained("stop the running jobs"):
         _stop(session, what.running)
     with _explained("delete the log streams"):
         _delete_streams(boto.client("logs"), what.jobs)
-    with _explained("look at the bucket"):  # it may have gone, or lost its tag, since it was found
+    with _explained("look at the bucket"):  # since it was listed, it may have lost its tag
         there = _buckets(boto).ours
     for bucket in there:
         if bucket.name == (what.bucket if bucket.made else what.borrowed):
@@ -296,8 +297,8 @@ def _stop(session: sagemaker.Session, running: Sequence[Job]) -> None:
             client.stop_training_job(TrainingJobName=job.name)
         except ClientError as error:
             if "in status" not in error.response["Error"]["Message"]:
-                raise  # otherwise it has ended meanwhile
-    if running:  # until they have ended they write logs, and at their end a model
+                raise  # with "in status", the job has ended meanwhile
+    if running:  # until they have ended they write logs, and then a model
         jobs.wait_for(session, *(job.name for job in running))
         print(f"stopped {_number(len(running), 'job')}")
 
@@ -363,8 +364,8 @@ def _reason(error: Exception) -> str:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def report(what: Found) -> list[str]:
-    """Return what was found, as lines of text."""
+def report(what: Inventory) -> list[str]:
+    """Return an inventory as lines of text."""
     lines = [what.table().to_string(na_rep="?")]
     lines += [f"running: {job.name} (lesson {job.lesson})" for job in what.running]
     for instance in what.instances:
@@ -374,12 +375,12 @@ def report(what: Found) -> list[str]:
     if what.borrowed:
         lines.append(f"in a bucket that stays, with the rest in it: {what.borrowed}")
     if what.other_bucket:
-        lines.append(f"left alone, for it lacks the workshop's tag: {what.other_bucket}")
+        lines.append(f"left alone, because it lacks the workshop's tag: {what.other_bucket}")
     return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -387,7 +388,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         session = workshop.session(make_bucket=False)
-        what = found(session)
+        what = inventory(session)
         print(*report(what), sep="\n")
         if arguments.delete:
             delete(session, what)
@@ -396,10 +397,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted: what is deleted stays deleted, and the rest is found again.")
+        print("\nInterrupted: what is deleted stays deleted; the next run lists the rest again.")
         return 130
     parts = ", ".join(f"{count} {kind}" for kind, count in left.items())
-    print(f"left: {parts}" if left else "nothing of this workshop is left that it could delete")
+    print(f"left: {parts}" if left else "this workshop has nothing left to delete")
     return 1 if left and arguments.delete else 0
 
 

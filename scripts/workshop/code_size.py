@@ -26,15 +26,15 @@ _NO_CODE = {
 
 
 def lines(path: str | Path) -> int:
-    """Lines of code of a Python file: blank lines, comments and docstrings are none.
+    """Count the lines of code of a Python file: blank lines, comments and docstrings are none.
 
     Raises OSError or SyntaxError for what is no Python file.
     """
     source = Path(path).read_bytes()
-    told = _docstrings(ast.parse(source))
+    docstrings = _docstrings(ast.parse(source))
     counted: set[int] = set()
     for token in tokenize.tokenize(io.BytesIO(source).readline):
-        if token.type not in _NO_CODE and token.start[0] not in told:
+        if token.type not in _NO_CODE and token.start[0] not in docstrings:
             counted.update(range(token.start[0], token.end[0] + 1))
     return len(counted)
 
@@ -79,8 +79,8 @@ def _imported(tree: ast.Module) -> set[str]:
 
 def _files_of(name: str, folder: Path) -> list[Path]:
     """Return the files of a folder that are read when a dotted name is imported."""
-    words = name.split(".")
-    paths = [folder.joinpath(*words[: end + 1]) for end in range(len(words))]
+    parts = name.split(".")
+    paths = [folder.joinpath(*parts[: end + 1]) for end in range(len(parts))]
     files = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
     return [file for file in files if file.is_file()]
 

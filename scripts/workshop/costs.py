@@ -1,15 +1,15 @@
-"""What training costs: a bound before a job, its price after it, and what stays and bills.
+"""Compute what training costs: a bound before a job, its price after it, and what stays and bills.
 
-Prices stand in ``data/instance_prices.csv``, each with its region, date and source. They are on
+Prices are in ``data/instance_prices.csv``, each with its region, date and source. They are on
 demand, in US dollars, and one price is one row: a type, a use or a region that has no row is
-refused with a sentence, never guessed. A price from a file is a figure of its date; the bill, and
-https://aws.amazon.com/sagemaker/ai/pricing/, decide.
+refused with a sentence, never guessed. A price from a file is a figure of its date. The bill and
+https://aws.amazon.com/sagemaker/ai/pricing/ are what counts.
 
     python -m workshop.costs                                 the prices of the file
-    python -m workshop.costs --live                          beside what AWS's Price List says today
+    python -m workshop.costs --live                          with those of AWS's Price List today
     python -m workshop.costs --live --region eu-west-1 ml.m5.large ml.c5.xlarge
 
-``--live`` needs an account and the right ``pricing:GetProducts``; it changes nothing.
+``--live`` needs an account and the permission ``pricing:GetProducts``; it changes nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Total:
-    """What several jobs cost together: ``usd`` for ``seconds`` (those of all instances)."""
+    """The cost of several jobs together: ``usd`` for ``seconds`` (those of all instances)."""
 
     usd: float
     seconds: float
@@ -61,7 +61,7 @@ class Total:
 
 @dataclass(frozen=True)
 class Saving:
-    """What spot saved: ``share`` of the on-demand price (0 to 1), and that in ``usd``."""
+    """The saving of spot: ``share`` of the on-demand price (0 to 1), and that in ``usd``."""
 
     share: float
     usd: float
@@ -76,7 +76,7 @@ def dollars(usd: float) -> str:
 
 
 def verb(billed: bool) -> str:
-    """ "cost", or "would have cost" where nothing is billed (``workshop.is_billed``)."""
+    """Return "cost", or "would have cost" where nothing is billed (``workshop.is_billed``)."""
     return "cost" if billed else "would have cost"
 
 
@@ -119,7 +119,7 @@ MONTH_S = 730 * 3600  # seconds; AWS counts 730 hours to a month in its examples
 
 @lru_cache
 def price_list(path: Path = PRICE_FILE) -> dict[tuple[str, str, str], Price]:
-    """Every price of the file, by (instance type, use, region).
+    """Return every price of the file, by (instance type, use, region).
 
     Raises CostError for a file that is missing, a row without date or source, or a price that is
     not a positive number.
@@ -155,16 +155,18 @@ def price(instance_type: str, region: str = REGION, use: str = "training") -> Pr
     Raises CostError, naming the types that have a price, when the list has none for this one.
     """
     prices = price_list()
-    found = prices.get((instance_type, use, region))
-    if found is None:
-        known = sorted(kind for kind, its_use, place in prices if (its_use, place) == (use, region))
+    known_price = prices.get((instance_type, use, region))
+    if known_price is None:
+        known = sorted(
+            kind for kind, purpose, location in prices if (purpose, location) == (use, region)
+        )
         instead = f"known are {', '.join(known)}" if known else "none is known there"
         raise CostError(
             f"No {use} price for {instance_type!r} in {region!r}: {instead}. "
             f"Look it up at https://aws.amazon.com/sagemaker/ai/pricing/ and add a row, with date "
             f"and source, to data/{PRICE_FILE.name}."
         )
-    return found
+    return known_price
 
 
 def upper_bound(
@@ -172,8 +174,9 @@ def upper_bound(
 ) -> Cost:
     """Return the most that a job's instances can cost: price x instances x ``max_run``.
 
-    ``max_run_s`` is the job's time limit in seconds (``max_run``, MaxRuntimeInSeconds). Not in it:
-    the up to 2 minutes that a job has to save its model after the limit, the upload, the disk.
+    ``max_run_s`` is the job's time limit in seconds (``max_run``, MaxRuntimeInSeconds). The bound
+    leaves out the up to 2 minutes that a job has to save its model after the limit, the upload and
+    the disk.
     Raises CostError for an unknown price, a count below 1, or a limit that is not above 0.
     """
     if not max_run_s > 0:
@@ -233,7 +236,7 @@ def jobs_cost(descriptions: Iterable[Mapping[str, Any]], region: str = REGION) -
 
 
 def spot_saving(description: Mapping[str, Any], region: str = REGION) -> Saving:
-    """Return what a finished spot job saved: 1 - billable / training time, as SageMaker reckons it.
+    """Return what a finished spot job saved: 1 - billable / training time, as SageMaker counts it.
 
     (https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html) Raises
     CostError for a job that did not use spot or has not ended.
@@ -250,17 +253,20 @@ def spot_saving(description: Mapping[str, Any], region: str = REGION) -> Saving:
 
 
 def storage_per_month(size_bytes: float, price: Price = S3_STANDARD) -> float:
-    """US dollars for keeping ``size_bytes`` in S3 for a month, requests not counted."""
+    """Return the US dollars for ``size_bytes`` in S3 for a month, without requests."""
     return _size(size_bytes) / GB * price.usd
 
 
 def log_cost(size_bytes: float) -> float:
-    """US dollars for ``size_bytes`` of log that CloudWatch takes in, before any free amount."""
+    """Return the US dollars for ``size_bytes`` of log that CloudWatch takes in, with nothing free.
+
+    AWS gives a first amount for free, which is not subtracted here.
+    """
     return _size(size_bytes) / GB * CLOUDWATCH_LOGS.usd
 
 
 def disk_cost(description: Mapping[str, Any]) -> float:
-    """US dollars for the disks of a finished job's instances, for its billable seconds.
+    """Return the US dollars for the disks of a finished job's instances, for its billable seconds.
 
     Types with a disk of their own (g4dn, g5) are not billed for one, and have no volume in their
     description. Raises CostError for a job that is still running.
@@ -287,7 +293,7 @@ def _cost(seconds: float, count: int, hourly: Price) -> Cost:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the price list, with ``--live`` beside AWS's own; returns the exit code."""
+    """Print the price list, with ``--live`` beside AWS's own, and return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -314,8 +320,8 @@ def _live_lines(types: Sequence[str], region: str) -> list[str]:
     live = price_api.training_prices(region)
     filed = {
         kind: known
-        for (kind, use, place), known in price_list().items()
-        if (use, place) == ("training", region)
+        for (kind, use, location), known in price_list().items()
+        if (use, location) == ("training", region)
     }
     lines = []
     for kind in types or sorted(filed) or sorted(live):
@@ -325,8 +331,8 @@ def _live_lines(types: Sequence[str], region: str) -> list[str]:
             lines.append(f"{live[kind]}; not in {PRICE_FILE.name}")
         else:
             change = live[kind].usd / filed[kind].usd - 1
-            said = f"{change:+.1%} against" if abs(change) > 1e-9 else "as in"
-            lines.append(f"{live[kind]}; {said} {PRICE_FILE.name} of {filed[kind].as_of}")
+            comparison = f"{change:+.1%} against" if abs(change) > 1e-9 else "as in"
+            lines.append(f"{live[kind]}; {comparison} {PRICE_FILE.name} of {filed[kind].as_of}")
     return lines
 
 

@@ -1,7 +1,7 @@
 """Training jobs as things to wait for and to look at: a table, a timeline, a log, a console link.
 
-Everything is read from what AWS says of the job (DescribeTrainingJob, CloudWatch Logs), so it works
-for any training job in the account, not only for the workshop's own.
+Everything is read from AWS (DescribeTrainingJob, CloudWatch Logs), so it works for any training job
+in the account, not only for the workshop's own.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 RUNNING = ("InProgress", "Stopping")  # every other TrainingJobStatus is an end
-QUIET_S = 60  # after so many seconds without news, `wait_for` says whom it is waiting for
+QUIET_S = 60  # after so many seconds without news, `wait_for` prints which jobs still run
 
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: each partition is a world of
-# its own, with a console of its own.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: each partition has a console
+# of its own.
 CONSOLES = {
     "aws": "console.aws.amazon.com",
     "aws-cn": "console.amazonaws.cn",
@@ -42,7 +42,7 @@ Description = Mapping[str, Any]
 
 
 class JobError(LookupError):
-    """A job has not (yet) what was asked for; the message says why and what to do."""
+    """A job does not have (yet) what was asked for; the message says why and what to do."""
 
 
 def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> list[Description]:
@@ -54,21 +54,21 @@ def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> li
     """
     client = session.boto_session.client("sagemaker")
     width = max(map(len, names), default=0)
-    told = dict.fromkeys(names, 0)
+    printed = dict.fromkeys(names, 0)
     ended: dict[str, Description] = {}
     news = time.monotonic()
     while True:
-        for name in [name for name in told if name not in ended]:
+        for name in [name for name in printed if name not in ended]:
             job = _describe(client, name)
-            for line in _news(job, told[name]):
+            for line in _news(job, printed[name]):
                 print(f"{name:{width}}  {line}", flush=True)
-                news, told[name] = time.monotonic(), told[name] + 1
+                news, printed[name] = time.monotonic(), printed[name] + 1
             if job["TrainingJobStatus"] not in RUNNING:
                 ended[name] = job
-        if len(ended) == len(told):
+        if len(ended) == len(printed):
             return [ended[name] for name in names]
         if time.monotonic() - news > QUIET_S:
-            print(f"still running: {', '.join(sorted(told.keys() - ended.keys()))}", flush=True)
+            print(f"still running: {', '.join(sorted(printed.keys() - ended.keys()))}", flush=True)
             news = time.monotonic()
         time.sleep(poll_s)
 
@@ -96,17 +96,17 @@ def _describe(client: Any, name: str) -> Description:
         ) from error
 
 
-def _news(job: Description, told: int) -> Iterator[str]:
-    """Yield what to say of each status after the first ``told``: seconds since creation, and its
+def _news(job: Description, printed: int) -> Iterator[str]:
+    """Yield a line for each status after the first ``printed``: seconds since creation, and its
     name."""
-    for step in (job.get("SecondaryStatusTransitions") or [])[told:]:
+    for step in (job.get("SecondaryStatusTransitions") or [])[printed:]:
         seconds = (step["StartTime"] - job["CreationTime"]).total_seconds()
         why = job.get("FailureReason", "") if step["Status"] == "Failed" else ""
         yield f"{seconds:5.0f} s  {step['Status']}  {' '.join(why.split())}".rstrip()
 
 
 def table(*descriptions: Description) -> pd.DataFrame:
-    """One row per job: status, machines, seconds, US dollars, and its final metrics.
+    """Return one row per job: status, machines, seconds, US dollars, and its final metrics.
 
     ``descriptions`` are answers of DescribeTrainingJob. Seconds are the job's own (TrainingTime and
     BillableTime, per instance); dollars are at the price list's region. What a job does not have,
@@ -167,7 +167,7 @@ def _seconds(step: Mapping[str, Any]) -> float | None:
 
 
 def phases(*descriptions: Description) -> pd.DataFrame:
-    """Seconds that each job spent in each status: a row per job, a column per status, in order.
+    """Return the seconds of each job in each status: a row per job, a column per status, in order.
 
     A status that a job passed more than once (a spot job starts again) is summed up; one that it
     never had, or that has not ended, is missing.
@@ -188,7 +188,7 @@ def phases(*descriptions: Description) -> pd.DataFrame:
 
 
 def log(session: sagemaker.Session, job_name: str) -> list[str]:
-    """All log lines of a job, host after host, as the containers printed them.
+    """Return all log lines of a job, host after host, as the containers printed them.
 
     Raises JobError when the job has no log: it wrote none yet, or there is no such job.
     """
@@ -249,7 +249,7 @@ class LogTail:
         return [event for stream in names for event in self._rest(stream)]
 
     def _rest(self, stream: str) -> Iterator[tuple[int, str]]:
-        # CloudWatch has reached the end when it hands back the token that it was given.
+        # CloudWatch has reached the end when it returns the token of the request.
         request = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
         while True:
             token = self._tokens.get(stream)
@@ -261,7 +261,7 @@ class LogTail:
 
 
 def metric_values(description: Description, lines: Iterable[str]) -> list[tuple[str, float]]:
-    """Return the metrics that log lines tell, as (name, value) in their order.
+    """Return the metrics in log lines, as (name, value) in their order.
 
     They are found as SageMaker finds them, by the job's own metric definitions: the first group of
     an expression is the value.
@@ -277,10 +277,9 @@ def metric_values(description: Description, lines: Iterable[str]) -> list[tuple[
 
 
 def command(log: list[str]) -> list[str]:
-    """Return the words that the container started the script with, from a job's log: its arguments
-    alone.
+    """Return the arguments that the container started the script with, from a job's log.
 
-    The log does not quote: a value with blanks in it, one word to the script, is several here.
+    The log does not quote: a value with blanks in it, one argument to the script, is several here.
     Raises JobError when no script was started.
     """
     after = iter(log)
@@ -293,8 +292,11 @@ def command(log: list[str]) -> list[str]:
 
 
 def console_link(description: Description) -> str:
-    """Return the job's page in the console: AWS's, for whoever is signed in to the account, or,
-    where AWS calls stay on this machine and it has a console, that one."""
+    """Return the address of the job's page in the console.
+
+    That is AWS's console, for whoever is signed in to the account; or the console of this machine,
+    where AWS calls stay on it and it has one.
+    """
     name = description["TrainingJobName"]
     here = os.environ.get(CONSOLE_VARIABLE)
     if here and _is_loopback(os.environ.get("AWS_ENDPOINT_URL", "")):

@@ -1,9 +1,9 @@
-"""A training job as a picture that is drawn anew while it runs, for notebooks.
+"""A training job as a picture that is drawn again while it runs, for notebooks.
 
     description = live.watch(session, job_name)
 
 Everything comes from AWS (DescribeTrainingJob, CloudWatch Logs), so it works for any training job
-in the account, whoever started it. Looking away (interrupting the cell) does not stop the job.
+in the account, whoever started it. Interrupting the cell does not stop the job.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def watch(
     picture = _Picture()
     while True:
         job = jobs.describe(session, job_name)
-        new = tail.new()  # after the description: when that is final, this is the whole log
+        new = tail.new()  # after the description: when that is final, this is the complete log
         log.extend(new)
         for name, value in jobs.metric_values(job, new):
             metrics.setdefault(name, []).append(value)
@@ -70,20 +70,20 @@ def draw(
         )
     if log:
         parts.append(f"  the last of {len(log)} lines:")
-        spoken = [line for line in log[-10 * lines :] if line.strip()]
-        parts += [f"  | {line}"[:WIDTH] for line in spoken[-lines:]]
+        filled = [line for line in log[-10 * lines :] if line.strip()]
+        parts += [f"  | {line}"[:WIDTH] for line in filled[-lines:]]
     return "\n".join(parts)
 
 
 def _statuses(job: jobs.Description, now: datetime) -> list[str]:
     """Return `Starting 3 s`, `Training 12 s` …; of the last status its name alone."""
     steps = job.get("SecondaryStatusTransitions") or []
-    said = []
+    texts = []
     for step in steps:
         seconds = (step.get("EndTime", now) - step["StartTime"]).total_seconds()
         ended = step is steps[-1] and job["TrainingJobStatus"] not in jobs.RUNNING
-        said.append(step["Status"] if ended else f"{step['Status']} {max(seconds, 0):.0f} s")
-    return said
+        texts.append(step["Status"] if ended else f"{step['Status']} {max(seconds, 0):.0f} s")
+    return texts
 
 
 def _money(job: jobs.Description, now: datetime) -> str:
@@ -96,7 +96,7 @@ def _money(job: jobs.Description, now: datetime) -> str:
 
 
 class _Picture:
-    """A place in the notebook's output that is drawn over."""
+    """An area of the notebook's output that can be drawn again."""
 
     def __init__(self) -> None:
         self._handle: Any = None

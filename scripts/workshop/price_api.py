@@ -1,6 +1,6 @@
 """AWS's own Price List, asked for the prices of training instances (``costs.py --live``).
 
-The Price List is a public catalogue behind a service that wants credentials and the right
+The Price List is a public catalogue behind a service that requires credentials and the permission
 ``pricing:GetProducts``. A price is found by its *usage type*, ``USE1-Train:ml.m5.large``: the
 attribute that names the instance is empty in most rows.
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/price-changes.html
@@ -16,15 +16,15 @@ from typing import Any
 from workshop.price import CostError, Price
 
 SERVICE = "AmazonSageMaker"
-ENDPOINT = "us-east-1"  # the catalogue of all regions is served from a few places; this is one
+ENDPOINT = "us-east-1"  # a few regions serve the catalogue of all; this is one of them
 TRAINING = re.compile(r"(?:[A-Z]+\d*-)?Train:(ml\.[a-z0-9-]+\.[a-z0-9]+)")
 
 
 def training_prices(region: str, client: Any = None) -> dict[str, Price]:
-    """Today's on-demand price of every training instance in ``region``, by instance type.
+    """Return today's on-demand price of every training instance in ``region``, by instance type.
 
-    ``client`` is boto3's of the service "pricing"; one is made where none is given. Raises
-    CostError when there is no account, no right, no way there, or no price for that region.
+    ``client`` is boto3's of the service "pricing"; without one, it is made here. Raises CostError
+    when there is no account, no permission, no connection, or no price for that region.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -74,27 +74,29 @@ def _products(client: Any, region: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _prices(products: Iterator[Mapping[str, Any]], region: str) -> Iterator[tuple[str, Price]]:
-    seen: dict[str, float] = {}
+    usd_of: dict[str, float] = {}
     for product in products:
         usage = product["product"]["attributes"].get("usagetype", "")
         match = TRAINING.fullmatch(usage)
         if not match:
             continue
         kind, (usd, since) = match[1], _hourly(product, usage)
-        if seen.setdefault(kind, usd) != usd:
-            raise CostError(f"AWS's Price List has two prices for {usage}: {seen[kind]} and {usd}.")
+        if usd_of.setdefault(kind, usd) != usd:
+            raise CostError(
+                f"AWS's Price List has two prices for {usage}: {usd_of[kind]} and {usd}."
+            )
         source = f"AWS Price List API (usage type {usage})"
         yield kind, Price(kind, usd, "hour", region, since, source, "high")
 
 
 def _hourly(product: Mapping[str, Any], usage: str) -> tuple[float, str]:
     """Return the price of an hour on demand in US dollars, and the day from which it holds."""
-    found = [
+    prices = [
         (float(dimension["pricePerUnit"]["USD"]), term["effectiveDate"][:10])
         for term in product.get("terms", {}).get("OnDemand", {}).values()
         for dimension in term["priceDimensions"].values()
         if dimension["unit"] in ("Hrs", "hours", "Hours") and "USD" in dimension["pricePerUnit"]
     ]
-    if len(found) != 1:
-        raise CostError(f"AWS's Price List has {len(found)} hourly prices for {usage}, not one.")
-    return found[0]
+    if len(prices) != 1:
+        raise CostError(f"AWS's Price List has {len(prices)} hourly prices for {usage}, not one.")
+    return prices[0]

@@ -1,4 +1,4 @@
-"""What AWS refuses or leaves unanswered, as one sentence: the cause, and the remedy.
+"""Turn what AWS refuses or leaves unanswered into one sentence: the cause, and the remedy.
 
 Importing is cheap: botocore is loaded by the functions that need it.
 """
@@ -15,7 +15,7 @@ class WorkshopError(RuntimeError):
 
 POLICY = "scripts/notebook_instance/execution_role_policy.json"
 
-# An answer to HEAD has no body, so S3 cannot say in it which right was missing.
+# An answer to HEAD has no body, so S3 cannot say in it which permission was missing.
 SILENT = {"HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
 
 # How the services say that a key is unknown, wrong or no longer valid.
@@ -41,10 +41,10 @@ def code_of(error: Exception) -> str:
     return error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
 
 
-def missing_right(error: Any) -> str | None:
+def missing_permission(error: Any) -> str | None:
     """Return the action that a refusal (botocore's ClientError) says is not allowed, and on what.
 
-    None where it is no refusal for lack of a right. AWS's sentence is "User: … is not authorized to
+    None where the refusal has another cause. AWS's sentence is "User: … is not authorized to
     perform: ACTION on resource: ARN because …"; where it is shorter, the operation is named.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
     """
@@ -55,7 +55,10 @@ def missing_right(error: Any) -> str | None:
 
 
 def named_in(message: str) -> str | None:
-    """Return the action, and the resource where it is named, that AWS's sentence does not allow."""
+    """Return the action that AWS's sentence does not allow, with its resource where one is named.
+
+    None where it is another sentence.
+    """
     named = re.search(r"not authorized to perform:? (\S+)(?: on resource: \"?([^\s\"]+))?", message)
     if not named:
         return None
@@ -75,8 +78,8 @@ def reason(error: Exception) -> str:
 
 def _refusal(error: Any) -> str:
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    if right := missing_right(error):
-        return f"your role lacks the right {right}. Add it as in {POLICY}"
+    if permission := missing_permission(error):
+        return f"your role lacks the permission {permission}. Add it as in {POLICY}"
     if code == "400" and error.operation_name in SILENT:
         return "S3 refuses without a reason, as it does for old AWS credentials. Sign in again"
     if STALE.match(code):

@@ -1,15 +1,15 @@
 """Unpack an archive that somebody else made, so that nothing of it lands outside its folder.
 
-Python's own means is tarfile's filter "data", which 3.11.0 to 3.11.3 lack, Debian 12's Python among
-them. This refuses what that filter refuses, by one code on every Python:
+Python has tarfile's filter "data" for this, but 3.11.0 to 3.11.3 lack it, and Debian 12's Python is
+one of these. This refuses what that filter refuses, by the same code on every Python:
 
 - a name with `..` in it; a leading slash is dropped, as tar does;
 - a link, hard or symbolic, that leads outside, directly or through other links, or to nothing;
 - a member below a link, or in the place of one;
 - devices, FIFOs, and whatever else is neither file, folder nor link.
 
-Owners and times are not taken over. Of the permissions those are dropped that let others write, or
-give a program the permissions of its owner (setuid).
+Owners and times are not kept. Permissions that let others write, or that give a program the
+permissions of its owner (setuid), are dropped.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def unpack(archive: Path, directory: Path) -> list[Path]:
         files = [directory / name for name in names if (unpacked / name).is_file()]
         directory.mkdir(parents=True, exist_ok=True)
         for name in names:  # a folder comes before what is in it
-            _place(unpacked / name, directory / name)
+            _copy(unpacked / name, directory / name)
     return files
 
 
-def _place(source: Path, target: Path) -> None:
-    """Bring a file, a folder or a link to `target`, and nothing through a link that is there."""
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, a folder or a link to `target`; replace a link that is there, not follow it."""
     folder = source.is_dir() and not source.is_symlink()
     if target.is_symlink() or (target.exists() and not folder):
         target.unlink()

@@ -184,7 +184,7 @@ def test_a_strangers_bucket_is_named_and_stays_as_it_is(theirs, capfd, tags):
     before = theirs(tags)
     assert run("--yes") == 1
     said = capfd.readouterr()
-    assert f"left alone, for it lacks the workshop's tag: {BUCKET}" in said.out
+    assert f"left alone, because it lacks the workshop's tag: {BUCKET}" in said.out
     assert said.err.startswith(f"There is a bucket {BUCKET} without the workshop's tag")
     assert "at work" not in said.out
     assert everything_of(theirs.s3, BUCKET) == before

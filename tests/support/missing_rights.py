@@ -83,11 +83,11 @@ def upload_data(place: Place) -> None:
 
 
 def find(place: Place) -> None:
-    cleanup.found(place.session)
+    cleanup.inventory(place.session)
 
 
 def clean_up(place: Place) -> None:
-    cleanup.delete(place.session, cleanup.found(place.session))
+    cleanup.delete(place.session, cleanup.inventory(place.session))
 
 
 def order_a_job(place: Place) -> None:

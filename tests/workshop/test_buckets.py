@@ -93,7 +93,7 @@ def test_the_call_that_makes_the_bucket_tags_it(s3, own, monkeypatch):
 def test_a_bucket_that_was_made_since_the_look_is_ours_only_with_the_tag(
     s3, own, monkeypatch, tags
 ):
-    """Without tags in its request S3 says yes in us-east-1, as if it had made the bucket."""
+    """Without tags in the request S3 answers 200 in us-east-1, as if it had made the bucket."""
     make(s3, own, tags)
     before = everything_of(s3, own)
     monkeypatch.setattr(buckets, "exists", lambda *_: False)
@@ -137,9 +137,14 @@ def test_what_was_in_a_borrowed_bucket_stays_and_ours_goes(s3, own, monkeypatch,
     put(s3, bucket, "data/train/a.csv", "jobs/name/output/model.tar.gz", "lesson-08/x")
     s3.create_multipart_upload(Bucket=bucket, Key="lesson-08/broken-off")
     borrow(s3, monkeypatch, bucket)  # the next lesson
-    found = buckets.find(s3, ACCOUNT)
-    assert found == ((buckets.Bucket(bucket, made=False, prefixes=buckets.PREFIXES),), None)
-    assert [upload.key for upload in buckets.uploads(s3, found.ours[0])] == ["lesson-08/broken-off"]
+    buckets_in_use = buckets.find(s3, ACCOUNT)
+    assert buckets_in_use == (
+        (buckets.Bucket(bucket, made=False, prefixes=buckets.PREFIXES),),
+        None,
+    )
+    assert [upload.key for upload in buckets.uploads(s3, buckets_in_use.ours[0])] == [
+        "lesson-08/broken-off"
+    ]
     clear(s3)
     assert everything_of(s3, bucket) == before
 
@@ -222,7 +227,7 @@ def test_a_bucket_that_is_not_there_or_elsewhere_is_not_borrowed(s3, monkeypatch
 
 
 def test_a_bucket_of_another_account_is_not_borrowed(s3, monkeypatch):
-    """moto lets everybody in; S3 refuses a bucket of another account than the one expected."""
+    """moto allows it to everybody; S3 refuses a bucket of another account than the expected one."""
     make(s3, "sagemaker-of-others")
     monkeypatch.setenv(buckets.VARIABLE, "sagemaker-of-others")
 
@@ -243,18 +248,18 @@ def test_the_setting_may_name_the_workshops_own_bucket(s3, own, monkeypatch):
     assert keys(s3, own) == set()  # and needs no note
 
 
-def test_one_of_its_own_and_one_that_is_borrowed_are_both_found(s3, own, monkeypatch):
+def test_a_made_and_a_borrowed_bucket_are_both_listed(s3, own, monkeypatch):
     buckets.ensure_bucket(s3, own, ACCOUNT)
     borrow(s3, monkeypatch, make(s3, "sagemaker-borrowed"))
-    found = buckets.find(s3, ACCOUNT)
-    assert [(bucket.name, bucket.made) for bucket in found.ours] == [
+    buckets_in_use = buckets.find(s3, ACCOUNT)
+    assert [(bucket.name, bucket.made) for bucket in buckets_in_use.ours] == [
         (own, True),
         ("sagemaker-borrowed", False),
     ]
 
 
 def test_lessons_write_where_a_borrowed_bucket_is_ours():
-    """Every prefix or key that a lesson names, but those of the lists in its exercises."""
+    """Read every prefix or key that a lesson names, except in the lists of its exercises."""
     written = set()
     for path in sorted(NOTEBOOKS.glob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -266,7 +271,7 @@ def test_lessons_write_where_a_borrowed_bucket_is_ours():
             r" prefix = f?\"(\w[^\"]+)\"\n.*workshop\.upload",
             r"\b(?:leftovers|prefixes) = \[\"([^\"]+)\"",
         ):
-            written |= {(path.name, found) for found in re.findall(pattern, text)}
+            written |= {(path.name, key) for key in re.findall(pattern, text)}
     assert len(written) > 20
     assert len({name for name, _ in written}) >= 6
     outside = {one for one in written if not f"{one[1]}/".startswith(buckets.PREFIXES)}
@@ -306,14 +311,14 @@ def test_keys_that_xml_cannot_carry_go_too(s3, own, versioned):
     s3.delete_bucket(Bucket=own)
 
 
-def test_an_unfinished_upload_is_found_by_the_key_that_it_has(s3, own):
+def test_an_unfinished_upload_is_listed_by_its_own_key(s3, own):
     buckets.ensure_bucket(s3, own, ACCOUNT)
     key = "a b+c/ü%25"
     upload = s3.create_multipart_upload(Bucket=own, Key=key)["UploadId"]
     s3.upload_part(Bucket=own, Key=key, UploadId=upload, PartNumber=1, Body=b"12345")
-    (found,) = buckets.uploads(s3, buckets.Bucket(own))
-    assert found == (key, upload)
-    assert buckets.size_of_parts(s3, own, found) == 5
+    (unfinished,) = buckets.uploads(s3, buckets.Bucket(own))
+    assert unfinished == (key, upload)
+    assert buckets.size_of_parts(s3, own, unfinished) == 5
     assert buckets.abort_uploads(s3, buckets.Bucket(own)) == 1
     s3.delete_bucket(Bucket=own)
 

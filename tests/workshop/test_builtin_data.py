@@ -30,7 +30,7 @@ def passengers(request, tmp_path_factory):
 
 
 def read_back(path):
-    """Features and labels as the built-in XGBoost's own loaders see them; NaN where unknown."""
+    """Return features and labels as the built-in XGBoost's own loaders read them."""
     if path.suffix == ".parquet":
         values = pd.read_parquet(path).to_numpy()
         return values[:, 1:], values[:, 0]

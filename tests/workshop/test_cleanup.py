@@ -95,7 +95,7 @@ def room(the_room):
 
 
 def delete(session) -> None:
-    cleanup.delete(session, cleanup.found(session))
+    cleanup.delete(session, cleanup.inventory(session))
 
 
 def begin_upload(s3, bucket: str) -> None:
@@ -113,18 +113,18 @@ def test_all_that_is_ours_is_found_and_deleted_and_nothing_else(room, capsys):
         room.s3.put_object(Bucket=bucket, Key="thing", Body=b"12345")
         begin_upload(room.s3, bucket)
 
-    found = cleanup.found(room.session)
-    ours = {job.name for job in found.jobs}
+    listed = cleanup.inventory(room.session)
+    ours = {job.name for job in listed.jobs}
     assert {mine, running} <= ours
     assert not ours & {theirs, their_running}
-    assert [job.name for job in found.running] == [running]
-    assert (found.bucket, found.other_bucket, found.uploads) == (BUCKET, None, 1)
-    assert (found.upload_size, found.size > 5, found.streams >= 1) == (1000, True, True)
+    assert [job.name for job in listed.running] == [running]
+    assert (listed.bucket, listed.other_bucket, listed.uploads) == (BUCKET, None, 1)
+    assert (listed.upload_size, listed.size > 5, listed.streams >= 1) == (1000, True, True)
     assert room.status(running) == "InProgress"  # looking has changed nothing
 
     before = {stream for stream in room.streams() if stream.startswith(f"{theirs}/")}
     assert before
-    cleanup.delete(room.session, found)
+    cleanup.delete(room.session, listed)
 
     assert cleanup.remaining(room.session) == {}
     assert (room.status(running), room.status(their_running)) == ("Stopped", "InProgress")
@@ -134,16 +134,16 @@ def test_all_that_is_ours_is_found_and_deleted_and_nothing_else(room, capsys):
     assert room.buckets() == {OTHER_BUCKET}
     assert room.s3.list_objects_v2(Bucket=OTHER_BUCKET)["KeyCount"] == 1
     assert len(room.s3.list_multipart_uploads(Bucket=OTHER_BUCKET)["Uploads"]) == 1
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for line in (
         "stopped 1 job\n",
         "deleted 1 unfinished upload\n",
         f"deleted the bucket {BUCKET}",
     ):
-        assert line in said
+        assert line in output
 
     # Twice is safe, and the records of the jobs stay.
-    assert {job.name for job in cleanup.found(room.session).jobs} >= {mine, running}
+    assert {job.name for job in cleanup.inventory(room.session).jobs} >= {mine, running}
     delete(room.session)
     assert capsys.readouterr().out == ""
 
@@ -176,15 +176,15 @@ def theirs(room):
 
 @pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
 def test_a_bucket_of_our_name_that_somebody_else_made_is_left_alone(room, theirs, tags):
-    """Whatever a lesson did before: it does not make the bucket ours."""
+    """Nothing that a lesson did before makes the bucket ours."""
     before = theirs(tags)
     with pytest.raises(workshop.WorkshopError, match="the workshop did not make it"):
         workshop.ensure_bucket(room.session.boto_session.client("s3"), BUCKET, "123456789012")
-    found = cleanup.found(room.session)
-    assert (found.bucket, found.borrowed, found.other_bucket) == (None, None, BUCKET)
-    assert (found.objects, found.uploads) == (0, 0)
-    assert f"lacks the workshop's tag: {BUCKET}" in "\n".join(cleanup.report(found))
-    cleanup.delete(room.session, found)
+    listed = cleanup.inventory(room.session)
+    assert (listed.bucket, listed.borrowed, listed.other_bucket) == (None, None, BUCKET)
+    assert (listed.objects, listed.uploads) == (0, 0)
+    assert f"lacks the workshop's tag: {BUCKET}" in "\n".join(cleanup.report(listed))
+    cleanup.delete(room.session, listed)
     assert cleanup.remaining(room.session) == {}
     assert everything_of(room.s3, BUCKET) == before
 
@@ -195,10 +195,10 @@ def test_a_bucket_that_is_asked_for_is_cleaned_of_ours_alone(room, theirs, monke
     s3 = room.session.boto_session.client("s3")
     assert buckets.prepare(s3, "123456789012") == BUCKET
     s3.put_object(Bucket=BUCKET, Key="data/train/ours", Body=b"12345")
-    found = cleanup.found(room.session)
-    assert (found.bucket, found.borrowed, found.other_bucket) == (None, BUCKET, None)
-    assert (found.objects, found.uploads) == (2, 0)  # the note is the other
-    assert f"stays, with the rest in it: {BUCKET}" in "\n".join(cleanup.report(found))
+    listed = cleanup.inventory(room.session)
+    assert (listed.bucket, listed.borrowed, listed.other_bucket) == (None, BUCKET, None)
+    assert (listed.objects, listed.uploads) == (2, 0)  # the note is the other
+    assert f"stays, with the rest in it: {BUCKET}" in "\n".join(cleanup.report(listed))
     assert cleanup.remaining(room.session)["objects"] == 2
     for _ in range(2):
         delete(room.session)
@@ -208,23 +208,23 @@ def test_a_bucket_that_is_asked_for_is_cleaned_of_ours_alone(room, theirs, monke
 
 
 def test_a_bucket_that_was_replaced_after_the_look_is_left_alone(room, theirs):
-    found = cleanup.found(room.session)
-    assert found.bucket == BUCKET
+    listed = cleanup.inventory(room.session)
+    assert listed.bucket == BUCKET
     before = theirs([])
-    cleanup.delete(room.session, found)
+    cleanup.delete(room.session, listed)
     assert everything_of(room.s3, BUCKET) == before
 
 
 def test_a_bucket_that_lost_its_tag_after_the_look_is_left_alone(room):
     room.s3.put_object(Bucket=BUCKET, Key="theirs", Body=b"1")
-    found = cleanup.found(room.session)
+    listed = cleanup.inventory(room.session)
     room.s3.delete_bucket_tagging(Bucket=BUCKET)
-    cleanup.delete(room.session, found)
+    cleanup.delete(room.session, listed)
     assert room.s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
 
 
 def test_a_log_stream_that_no_job_of_ours_wrote_is_kept(room):
-    """All have the name of a job of ours, and a slash."""
+    """All streams here begin with the name of a job of ours, and a slash."""
     name = "a-name-that-comes-again"
     with contextlib.suppress(room.logs.exceptions.ResourceAlreadyExistsException):
         room.logs.create_log_group(logGroupName=LOG_GROUP)
@@ -281,11 +281,11 @@ def test_an_interrupted_clean_up_can_be_run_again(room, monkeypatch, when):
 
 def test_a_job_that_ended_after_the_look_is_no_trouble(room):
     running = room.job(HANGS, wait=False)
-    found = cleanup.found(room.session)
+    listed = cleanup.inventory(room.session)
     room.account.sagemaker.stop_training_job(TrainingJobName=running)
     room.account.wait(running)
-    assert [job.name for job in found.running] == [running]
-    cleanup.delete(room.session, found)
+    assert [job.name for job in listed.running] == [running]
+    cleanup.delete(room.session, listed)
     assert cleanup.remaining(room.session) == {}
 
 
@@ -305,18 +305,18 @@ LOST = {
 }
 
 
-def test_a_lost_right_is_one_sentence_and_the_rest_goes_when_it_is_back(room):
+def test_a_missing_permission_is_one_sentence_and_with_it_the_rest_is_deleted(room):
     room.job("print(1)")
     running = room.job(HANGS, wait=False)
     begin_upload(room.s3, BUCKET)
     for action, doing in LOST.items():
         with pytest.raises(cleanup.CleanupError) as caught:
             delete(room.aws.look(action))
-        said = str(caught.value)
-        assert said.startswith(f"The cleanup could not {doing}"), said
-        assert f"your role lacks the right {action}" in said
-        assert "then run the cleanup again" in said
-        assert "\n" not in said
+        message = str(caught.value)
+        assert message.startswith(f"The cleanup could not {doing}"), message
+        assert f"your role lacks the permission {action}" in message
+        assert "then run the cleanup again" in message
+        assert "\n" not in message
         if doing.startswith("look"):
             assert room.status(running) == "InProgress"
         assert BUCKET in room.buckets()
@@ -324,7 +324,7 @@ def test_a_lost_right_is_one_sentence_and_the_rest_goes_when_it_is_back(room):
     assert cleanup.remaining(room.session) == {}
 
 
-def test_objects_that_s3_refuses_one_by_one_are_told(room, monkeypatch):
+def test_objects_that_s3_refuses_one_by_one_are_reported(room, monkeypatch):
     session = room.session
     room.s3.put_object(Bucket=BUCKET, Key="locked", Body=b"1")
     error = {"Key": "locked", "Code": "AccessDenied", "Message": "Access Denied"}
@@ -335,7 +335,7 @@ def test_objects_that_s3_refuses_one_by_one_are_told(room, monkeypatch):
     assert BUCKET in room.buckets()
 
 
-def test_a_bucket_that_is_not_empty_after_all_is_told(room, monkeypatch):
+def test_a_bucket_that_is_not_empty_after_all_is_reported(room, monkeypatch):
     room.s3.put_object(Bucket=BUCKET, Key="hidden", Body=b"1")
     monkeypatch.setattr(buckets, "versions", lambda *_: [])  # as if it had come just now
     with pytest.raises(cleanup.CleanupError, match=r"just been put into it.*run the cleanup again"):
@@ -350,9 +350,9 @@ def test_old_versions_and_odd_keys_are_found_and_go(room):
     for key in ("odd\x01key", "plain"):
         room.s3.put_object(Bucket=BUCKET, Key=key, Body=b"12345")
         room.s3.delete_object(Bucket=BUCKET, Key=key)
-    found = cleanup.found(room.session)
-    assert (found.objects, found.size) == (6, 20)  # two markers, which have no size
-    cleanup.delete(room.session, found)
+    listed = cleanup.inventory(room.session)
+    assert (listed.objects, listed.size) == (6, 20)  # two markers, which have no size
+    cleanup.delete(room.session, listed)
     assert cleanup.remaining(room.session) == {}
     assert BUCKET not in room.buckets()
 
@@ -366,11 +366,11 @@ def test_notebook_instances_are_found_by_tag_and_left_alone(room):
             RoleArn=room.aws.role_arn(WHOLE),
             Tags=tags,
         )
-    found = cleanup.found(room.session)
-    assert [instance.name for instance in found.instances] == ["ours"]
-    assert found.table().loc["notebook instances", "usd"] == 0.05
-    assert "notebook instance: ours, ml.t3.medium, InService" in cleanup.report(found)
-    cleanup.delete(room.session, found)
+    listed = cleanup.inventory(room.session)
+    assert [instance.name for instance in listed.instances] == ["ours"]
+    assert listed.table().loc["notebook instances", "usd"] == 0.05
+    assert "notebook instance: ours, ml.t3.medium, InService" in cleanup.report(listed)
+    cleanup.delete(room.session, listed)
     names = [
         one["NotebookInstanceName"] for one in client.list_notebook_instances()["NotebookInstances"]
     ]
@@ -445,19 +445,21 @@ def test_where_aws_stops_answering_one_sentence_says_so_and_it_can_be_run_again(
         **{(where, "look"): doing for where, doing in WHILE_LOOKING.items()},
         **{(where, "delete"): doing for where, doing in WHILE_DELETING.items()},
     }
-    found = cleanup.found(session)
+    listed = cleanup.inventory(session)
     for (where, verb), doing in called.items():
-        said = fails_in(
+        message = fails_in(
             monkeypatch,
             line,
             state,
             where,
             lambda verb=verb: (
-                cleanup.found(session) if verb == "look" else cleanup.delete(session, found)
+                cleanup.inventory(session) if verb == "look" else cleanup.delete(session, listed)
             ),
         )
-        assert re.match(rf"The cleanup could not {doing}: {FAILS[state]}.*, then run", said), said
-        assert "\n" not in said
+        assert re.match(rf"The cleanup could not {doing}: {FAILS[state]}.*, then run", message), (
+            message
+        )
+        assert "\n" not in message
         if verb == "look":
             assert room.status(running) == "InProgress"
         assert BUCKET in room.buckets()
@@ -482,9 +484,9 @@ def test_command_line_without_it_is_one_sentence(room, missing):
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    (said,) = done.stderr.splitlines()
-    assert said.startswith("AWS does not say who you are: ")
-    assert wanted in said
+    (output,) = done.stderr.splitlines()
+    assert output.startswith("AWS does not say who you are: ")
+    assert wanted in output
     assert BUCKET in room.buckets()
 
 
@@ -492,7 +494,7 @@ def test_an_impatient_hand_ends_it_with_one_line(room, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cleanup, "found", interrupt)
+    monkeypatch.setattr(cleanup, "inventory", interrupt)
     monkeypatch.setattr(workshop, "session", lambda **_: room.session)
     assert cleanup.main(["--delete"]) == 130
     assert capsys.readouterr().out.strip().startswith("Interrupted: what is deleted stays deleted")
@@ -534,7 +536,7 @@ def test_an_unknown_price_is_missing_and_not_nothing():
 def test_the_table_has_a_price_for_each_thing_that_bills():
     stopped = cleanup.Instance("a", "ml.t3.medium", "Stopped", 0.05)
     up = cleanup.Instance("b", "ml.t3.medium", "InService", 0.05)
-    found = cleanup.Found(
+    listed = cleanup.Inventory(
         jobs=(job("03"), job("03", TrainingJobStatus="InProgress")),
         bucket="bucket",
         other_bucket=None,
@@ -545,7 +547,7 @@ def test_the_table_has_a_price_for_each_thing_that_bills():
         streams=0,
         instances=(stopped, up),
     )
-    table = found.table()
+    table = listed.table()
     assert table["count"].tolist() == [1, 1, 7, 2, 1, 0, 2]
     gigabyte, hourly = costs.S3_STANDARD.usd, costs.price("ml.m5.large").usd
     expected = [2 * hourly, 0, 3 * gigabyte, 5 * gigabyte, 0, 0, 0.05]
@@ -556,8 +558,8 @@ def test_the_table_has_a_price_for_each_thing_that_bills():
 def test_the_table_has_no_sum_where_a_price_is_unknown():
     unknown = {"ResourceConfig": {"InstanceType": "ml.unknown.large", "InstanceCount": 1}}
     running = job("03", TrainingJobStatus="Stopping", **unknown)
-    found = cleanup.Found((running, job("03")), None, None, 0, 0, 0, 0, 4, ())
-    assert found.table()["usd"].isna().tolist() == [True] + 4 * [False] + [True, False]
+    listed = cleanup.Inventory((running, job("03")), None, None, 0, 0, 0, 0, 4, ())
+    assert listed.table()["usd"].isna().tolist() == [True] + 4 * [False] + [True, False]
 
 
 # --- the command line -----------------------------------------------------------------------------
@@ -573,8 +575,8 @@ def test_command_line(room, monkeypatch, capsys):
     assert BUCKET in room.buckets()
     for _ in range(2):
         assert cleanup.main(["--delete"]) == 0
-        said = capsys.readouterr().out
-        assert said.endswith("nothing of this workshop is left that it could delete\n")
+        output = capsys.readouterr().out
+        assert output.endswith("this workshop has nothing left to delete\n")
         assert BUCKET not in room.buckets()
 
 

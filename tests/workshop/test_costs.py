@@ -1,4 +1,4 @@
-"""workshop/costs.py: sums that can be done by hand, and refusals instead of guesses."""
+"""workshop/costs.py: sums that can be checked on paper, and refusals instead of guesses."""
 
 import csv
 import json
@@ -248,7 +248,7 @@ def test_the_command_line_prints_every_price_and_refuses_an_unknown_one(capsys):
 
 
 def product(usage, *usd, unit="Hrs"):
-    """One entry of GetProducts, in the form that AWS documents for it."""
+    """Return one entry of GetProducts, in the form that AWS documents for it."""
     dimensions = {
         f"SKU.TERM.{i}": {"unit": unit, "pricePerUnit": {"USD": text}} for i, text in enumerate(usd)
     }
@@ -303,14 +303,14 @@ PAGES = (
 
 
 def test_live_prices_are_those_of_training_on_all_pages(price_list_of):
-    found = price_api.training_prices("us-east-1", price_list_of(*PAGES))
-    assert {kind: known.usd for kind, known in found.items()} == {
+    prices = price_api.training_prices("us-east-1", price_list_of(*PAGES))
+    assert {kind: known.usd for kind, known in prices.items()} == {
         "ml.m5.large": 0.12,
         "ml.c5.xlarge": 0.204,
         "ml.c5.new": 3.5,
     }
-    assert found["ml.m5.large"].as_of == "2026-09-01"
-    assert "USE1-Train:ml.m5.large" in found["ml.m5.large"].source
+    assert prices["ml.m5.large"].as_of == "2026-09-01"
+    assert "USE1-Train:ml.m5.large" in prices["ml.m5.large"].source
 
 
 def test_live_prices_stand_beside_those_of_the_file(price_list_of, monkeypatch, capsys):
@@ -326,8 +326,8 @@ def test_live_asks_for_the_types_and_the_region_that_one_names(price_list_of, mo
     page = [product("EU-Train:ml.m5.large", "0.128")]
     monkeypatch.setattr(price_api, "_client", lambda: price_list_of(page, region="eu-west-1"))
     assert costs.main(["--live", "--region", "eu-west-1", "ml.m5.large"]) == 0
-    said = capsys.readouterr().out
-    assert said == (
+    output = capsys.readouterr().out
+    assert output == (
         "ml.m5.large: $0.128 per hour (eu-west-1, 2026-09-01); not in instance_prices.csv\n"
     )
 
@@ -349,20 +349,20 @@ def test_an_ambiguous_price_list_is_refused(price_list_of, page, sentence):
         price_api.training_prices("us-east-1", price_list_of(page))
 
 
-def test_without_the_right_live_names_it(monkeypatch, capsys):
+def test_without_the_permission_live_names_it(monkeypatch, capsys):
     client = boto3.client("pricing", "us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
     stubber = Stubber(client)
     stubber.add_client_error("get_products", "AccessDeniedException", "User … is not authorized")
     stubber.activate()
     monkeypatch.setattr(price_api, "_client", lambda: client)
     assert costs.main(["--live"]) == 1
-    complaint = capsys.readouterr().err
-    assert "pricing:GetProducts" in complaint
-    assert complaint.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "pricing:GetProducts" in message
+    assert message.count("\n") == 1
 
 
 def test_without_credentials_live_says_so_and_sends_nothing(tmp_path):
-    """As a process of its own: the way that people start it."""
+    """It runs as a process of its own, as people start it."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "AWS_CONFIG_FILE": str(tmp_path / "none"),

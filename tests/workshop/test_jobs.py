@@ -28,7 +28,7 @@ def without(job, *keys):
 
 
 class Session:
-    """What jobs.log needs of a sagemaker.Session."""
+    """The part of a sagemaker.Session that jobs.log needs."""
 
     boto_region_name = "us-east-1"
 
@@ -142,7 +142,7 @@ def test_console_of_china_is_elsewhere_and_of_nowhere_is_refused():
 
 
 def steps(**seconds):
-    """Transitions one after another; the name of a status may carry a number: Starting_2."""
+    """Return transitions one after another; the name of a status may have a number: Starting_2."""
     made, at = [], START
     for name, duration in seconds.items():
         end = at + timedelta(seconds=duration)

@@ -1,4 +1,4 @@
-"""jobs.wait_for and jobs.command: a job is awaited to its end, whatever that is, and no longer."""
+"""jobs.wait_for and jobs.command: the wait for a job ends with it, whatever its end is."""
 
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ def step(status, seconds):
     return {"Status": status, "StartTime": START + timedelta(seconds=seconds)}
 
 
-def seen(status, *steps, **more):
+def description(status, *steps, **more):
     """Return what DescribeTrainingJob answers at one moment."""
     return {
         "TrainingJobStatus": status,
@@ -26,9 +26,9 @@ def seen(status, *steps, **more):
 
 
 class Service:
-    """A session whose client answers with what a job looks like, moment after moment.
+    """A session whose client answers with one description of a job after another.
 
-    It refuses to be asked once more after a job's last moment.
+    It raises StopIteration for a call after the last.
     """
 
     def __init__(self, **moments):
@@ -50,11 +50,13 @@ def refusal(code, message):
 
 
 STARTED = ("Starting", 0)
-DONE = seen("Completed", STARTED, ("Training", 3), ("Completed", 9))
+DONE = description("Completed", STARTED, ("Training", 3), ("Completed", 9))
 
 
-def test_each_status_is_told_once_with_its_seconds(capsys):
-    service = Service(one=[seen("InProgress", STARTED), seen("InProgress", STARTED), DONE])
+def test_each_status_is_printed_once_with_its_seconds(capsys):
+    service = Service(
+        one=[description("InProgress", STARTED), description("InProgress", STARTED), DONE]
+    )
     assert jobs.wait_for(service, "one", poll_s=0) == [DONE]
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["one      0 s  Starting", "one      3 s  Training", "one      9 s  Completed"]
@@ -62,18 +64,18 @@ def test_each_status_is_told_once_with_its_seconds(capsys):
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped", "Deleting"])
 def test_it_ends_with_whatever_end_the_job_has(status):
-    running = [seen("InProgress", STARTED), seen("Stopping", STARTED)]
-    last = seen(status, STARTED)
+    running = [description("InProgress", STARTED), description("Stopping", STARTED)]
+    last = description(status, STARTED)
     assert jobs.wait_for(Service(one=[*running, last]), "one", poll_s=0) == [last]
 
 
 def test_answers_come_in_the_order_of_the_names_not_of_the_ends():
-    slow = seen("Completed", STARTED, TrainingJobName="slow")
-    service = Service(slow=[seen("InProgress", STARTED), slow], quick=[DONE])
+    slow = description("Completed", STARTED, TrainingJobName="slow")
+    service = Service(slow=[description("InProgress", STARTED), slow], quick=[DONE])
     assert jobs.wait_for(service, "slow", "quick", poll_s=0) == [slow, DONE]
 
 
-def test_a_name_that_is_given_twice_is_asked_once():
+def test_a_repeated_name_is_asked_once():
     assert jobs.wait_for(Service(one=[DONE]), "one", "one", poll_s=0) == [DONE, DONE]
 
 
@@ -81,8 +83,10 @@ def test_nobody_to_wait_for():
     assert jobs.wait_for(Service()) == []
 
 
-def test_the_reason_of_a_failure_is_told_in_its_line(capsys):
-    failed = seen("Failed", STARTED, ("Failed", 4), FailureReason="AlgorithmError: why\nmore")
+def test_the_reason_of_a_failure_is_in_its_line(capsys):
+    failed = description(
+        "Failed", STARTED, ("Failed", 4), FailureReason="AlgorithmError: why\nmore"
+    )
     jobs.wait_for(Service(one=[failed]), "one", poll_s=0)
     assert (
         capsys.readouterr().out.splitlines()[-1] == "one      4 s  Failed  AlgorithmError: why more"
@@ -91,7 +95,7 @@ def test_the_reason_of_a_failure_is_told_in_its_line(capsys):
 
 def test_silence_is_broken_by_saying_who_still_runs(capsys, monkeypatch):
     monkeypatch.setattr(jobs, "QUIET_S", -1)
-    service = Service(one=[DONE], two=[seen("InProgress", STARTED), DONE])
+    service = Service(one=[DONE], two=[description("InProgress", STARTED), DONE])
     jobs.wait_for(service, "one", "two", poll_s=0)
     assert "still running: two\n" in capsys.readouterr().out
 

@@ -51,7 +51,7 @@ def running(**changes):
 # ---- the log as it grows -----------------------------------------------------------------------
 
 
-def test_tail_brings_each_line_once_and_the_whole_log_in_the_end(account, session):
+def test_tail_brings_each_line_once_and_in_the_end_the_complete_log(account, session):
     name = unique("tail")
     with Meeting() as meeting:
         account.start("print('one'); meet(); print('two')", name=name, meeting=meeting)
@@ -117,19 +117,21 @@ def test_picture_of_a_job_that_failed_says_why_and_no_seconds_of_its_end():
     ]
 
 
-def test_watch_ends_with_the_job_and_has_seen_it_grow(account, session, pictures, monkeypatch):
+def test_watch_ends_with_the_job_and_has_shown_its_progress(
+    account, session, pictures, monkeypatch
+):
     name = unique("watched")
     script = 'print("validation:loss=0.5;"); meet(); print("validation:loss=0.25;")'
     with Meeting() as meeting:
         account.start(script, name=name, meeting=meeting, metrics=METRICS)
 
-        def release_when_seen(seconds):
+        def release_when_shown(seconds):
             if any("0.5   (1 values" in text for text in pictures):
                 meeting.release()
             time.sleep(0.02)
 
         meeting.wait()
-        monkeypatch.setattr(live, "time", SimpleNamespace(sleep=release_when_seen))
+        monkeypatch.setattr(live, "time", SimpleNamespace(sleep=release_when_shown))
         description = live.watch(session, name)
     assert description["TrainingJobStatus"] == "Completed"
     assert "0.25   (2 values, 0.25 to 0.5)" in pictures[-1]
@@ -137,7 +139,7 @@ def test_watch_ends_with_the_job_and_has_seen_it_grow(account, session, pictures
     assert f"of {len(account.log(name))} lines" in pictures[-1]
 
 
-def test_looking_away_leaves_the_job_alone(account, session, pictures, monkeypatch):
+def test_an_interrupted_watch_does_not_stop_the_job(account, session, pictures, monkeypatch):
     name = unique("left")
     with Meeting() as meeting:
         account.start("meet()", name=name, meeting=meeting)
@@ -153,7 +155,7 @@ def test_looking_away_leaves_the_job_alone(account, session, pictures, monkeypat
     assert account.wait(name)["TrainingJobStatus"] == "Completed"
 
 
-def test_watching_what_is_not_there_is_said_in_a_sentence(session, pictures):
+def test_watching_a_missing_job_is_refused_in_one_sentence(session, pictures):
     with pytest.raises(jobs.JobError, match="There is no training job 'nowhere' in us-east-1"):
         live.watch(session, "nowhere")
     assert pictures == []

@@ -56,16 +56,16 @@ def make(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
 
 
 def tree(top: Path) -> dict[str, str]:
-    """All that is below a folder: the content of files, and where links lead."""
-    found = {}
+    """Return all that is below a folder: the content of files, and where links lead."""
+    entries = {}
     for path in sorted(top.rglob("*")):
         if path.is_symlink():
-            found[str(path.relative_to(top))] = f"-> {path.readlink()}"
+            entries[str(path.relative_to(top))] = f"-> {path.readlink()}"
         elif path.is_dir():
-            found[str(path.relative_to(top))] = "folder"
+            entries[str(path.relative_to(top))] = "folder"
         else:
-            found[str(path.relative_to(top))] = path.read_text()
-    return found
+            entries[str(path.relative_to(top))] = path.read_text()
+    return entries
 
 
 OUTSIDE = "would be extracted outside the destination"
@@ -236,7 +236,7 @@ def test_all_belongs_to_whoever_unpacks(tmp_path):
 
 
 def test_a_negative_size_is_damage(tmp_path):
-    """It leads `tarfile` back to the same member, without end: hence a process of its own."""
+    """It makes `tarfile` read the same member without end, so it runs in a process of its own."""
     first, second = (tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT) for name in "fg")
     header = bytearray(second)
     header[124:136] = tarfile.itn(-512, 12, tarfile.GNU_FORMAT)
@@ -264,7 +264,7 @@ NAMES = ("a", "b", "a/b", "a/b/c", "b/d", "./a", "/b", "a/..", "../a", "a/../../
 TARGETS = (*NAMES, "..", "../b", "../..", "../../b", "a/b/..", "b/../..", "/etc/passwd")
 
 
-def by_chance(seed: int) -> list[tuple[tarfile.TarInfo, bytes]]:
+def random_members(seed: int) -> list[tuple[tarfile.TarInfo, bytes]]:
     choose = random.Random(seed)  # noqa: S311 - no secret
     kinds = (file, folder, symlink, symlink, hard_link)
     members = []
@@ -277,7 +277,7 @@ def by_chance(seed: int) -> list[tuple[tarfile.TarInfo, bytes]]:
 
 
 def refused_by_the_filter(archive: Path, target: Path) -> bool:
-    """Whether Python's own filter refuses it. False where it fails in another way."""
+    """Return whether Python's own filter refuses it. False where it fails in another way."""
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(target, filter="data")
@@ -294,7 +294,7 @@ def test_nothing_lands_outside_whatever_the_archive(tmp_path):
         top = tmp_path / str(seed)
         target = top / "in" / "out"
         target.mkdir(parents=True)
-        archive = make(top / "a.tar.gz", *by_chance(seed))
+        archive = make(top / "a.tar.gz", *random_members(seed))
         before = tree(target)
         try:
             safe_tar.unpack(archive, target)

@@ -120,7 +120,7 @@ def test_second_session_changes_nothing(aws, monkeypatch):
 def test_run_that_is_cut_off_while_it_makes_the_bucket_leaves_no_doubt_whose_it_is(
     aws, monkeypatch
 ):
-    """It is made and tagged by one call, so there is nothing to finish and nothing to guess."""
+    """It is made and tagged by one call, so nothing is left to finish or to guess."""
     bucket = workshop.bucket_name("123456789012", REGION)
 
     def cut_off(**_):
@@ -147,23 +147,23 @@ def test_bucket_that_somebody_else_made_is_not_used_and_stays_as_it_is(aws, tags
     before = everything_of(aws, bucket)
     with pytest.raises(workshop.WorkshopError) as caught:
         workshop.session()
-    said = str(caught.value)
-    assert said.startswith(f"There is a bucket {bucket} without the workshop's tag")
-    assert f"set SAGEMAKER_WORKSHOP_BUCKET={bucket} to use it" in said
-    assert len(said.splitlines()) == 1
+    message = str(caught.value)
+    assert message.startswith(f"There is a bucket {bucket} without the workshop's tag")
+    assert f"set SAGEMAKER_WORKSHOP_BUCKET={bucket} to use it" in message
+    assert len(message.splitlines()) == 1
     assert everything_of(aws, bucket) == before
 
 
 @pytest.mark.parametrize(
     ("code", "operation"),
     [
-        ("403", "head_bucket"),  # somebody else's, or no right to look
+        ("403", "head_bucket"),  # somebody else's, or no permission to look
         ("BucketAlreadyExists", "create_bucket"),
         ("AccessDenied", "create_bucket"),
         ("AccessDenied", "put_public_access_block"),
     ],
 )
-def test_bucket_of_others_or_a_missing_right_is_one_clear_sentence(
+def test_bucket_of_others_or_a_missing_permission_is_one_clear_sentence(
     aws, monkeypatch, code, operation
 ):
     monkeypatch.setattr(aws, operation, refuse(code, operation))
@@ -207,7 +207,7 @@ def test_bucket_that_aws_still_deletes_is_a_matter_of_time(aws, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "right"),
+    ("code", "message", "permission"),
     [
         (
             "AccessDenied",
@@ -224,9 +224,9 @@ def test_bucket_that_aws_still_deletes_is_a_matter_of_time(aws, monkeypatch):
         ("Throttling", "not authorized to perform: s3:ListBucket", None),
     ],
 )
-def test_missing_right_is_read_from_the_refusal(code, message, right):
+def test_missing_permission_is_read_from_the_refusal(code, message, permission):
     error = ClientError({"Error": {"Code": code, "Message": message}}, "GetThing")
-    assert workshop.missing_right(error) == right
+    assert workshop.missing_permission(error) == permission
 
 
 # --- role ---------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_role_that_is_a_user_is_refused(aws, monkeypatch):
         workshop.execution_role(workshop.session())
 
 
-def test_user_without_a_role_is_told_what_to_set(aws):
+def test_user_without_a_role_reads_what_to_set(aws):
     with pytest.raises(workshop.WorkshopError, match=workshop.ROLE_VARIABLE):
         workshop.execution_role(workshop.session())
 
@@ -369,9 +369,9 @@ def test_artifact_is_unpacked_and_twice_does_no_harm(tmp_path):
     )
     target = tmp_path / "out" / "model"
     for _ in range(2):
-        found = workshop.unpack_artifact(archive, target)
-        assert found == [target / "model.ubj", target / "sub" / "parameters.json"]
-    assert found[1].read_bytes() == b"p"
+        unpacked = workshop.unpack_artifact(archive, target)
+        assert unpacked == [target / "model.ubj", target / "sub" / "parameters.json"]
+    assert unpacked[1].read_bytes() == b"p"
 
 
 @pytest.mark.parametrize(
@@ -397,16 +397,18 @@ def test_absolute_member_stays_inside(tmp_path):
     """The filter strips the leading slash, as tar itself does."""
     outside = tmp_path / "absolute.txt"
     archive = make_tar(tmp_path / "model.tar.gz", (str(outside), b"x"))
-    (found,) = workshop.unpack_artifact(archive, tmp_path / "out")
-    assert found.is_relative_to(tmp_path / "out")
+    (unpacked,) = workshop.unpack_artifact(archive, tmp_path / "out")
+    assert unpacked.is_relative_to(tmp_path / "out")
     assert not outside.exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
 def test_damaged_archive_is_one_clear_sentence(tmp_path, damage):
     archive = make_tar(tmp_path / "model.tar.gz", ("model.ubj", bytes(range(256)) * 4000))
-    whole = archive.read_bytes()
-    archive.write_bytes({"cut": whole[: len(whole) // 2], "text": b"hello", "empty": b""}[damage])
+    archived = archive.read_bytes()
+    archive.write_bytes(
+        {"cut": archived[: len(archived) // 2], "text": b"hello", "empty": b""}[damage]
+    )
     with pytest.raises(workshop.WorkshopError, match=r"model\.tar\.gz is damaged or no archive"):
         workshop.unpack_artifact(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -421,5 +423,5 @@ def test_a_python_without_filters_unpacks_too(tmp_path, monkeypatch):
     """Python 3.11.0 to 3.11.3, Debian 12's among them."""
     monkeypatch.delattr(tarfile, "data_filter", raising=False)
     archive = make_tar(tmp_path / "model.tar.gz", ("model.ubj", b"m"))
-    (found,) = workshop.unpack_artifact(archive, tmp_path / "out")
-    assert found.read_bytes() == b"m"
+    (unpacked,) = workshop.unpack_artifact(archive, tmp_path / "out")
+    assert unpacked.read_bytes() == b"m"
