@@ -62,12 +62,11 @@ class S3Object:
 
 def channels_of(job: Job) -> list[Channel]:
     """Return the channels of a job."""
-    default_mode = job.request["AlgorithmSpecification"]["TrainingInputMode"]
     return [
         Channel(
             name=entry["ChannelName"],
             uri=entry["DataSource"]["S3DataSource"]["S3Uri"],
-            mode=entry.get("InputMode", default_mode),
+            mode=mode_of(entry, job.request),
             data_type=entry["DataSource"]["S3DataSource"].get("S3DataType", "S3Prefix"),
             distribution=entry["DataSource"]["S3DataSource"].get(
                 "S3DataDistributionType", "FullyReplicated"
@@ -78,6 +77,12 @@ def channels_of(job: Job) -> list[Channel]:
         )
         for entry in job.request.get("InputDataConfig", [])
     ]
+
+
+def mode_of(entry: dict[str, Any], request: dict[str, Any]) -> str:
+    """Return the input mode of a channel: its own, or the job's."""
+    default: str = request["AlgorithmSpecification"]["TrainingInputMode"]
+    return entry.get("InputMode") or default
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:

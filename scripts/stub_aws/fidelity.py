@@ -7,13 +7,16 @@ of a real job with `FIELDS`.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from moto.core.utils import get_service_model
 
+from .answers import ECHOED
 from .images import IMAGES
-from .provider import ECHOED, FROM_MOTO, TRAINING
+from .members import TREATMENT, Treatment
+from .provider import FROM_MOTO, TRAINING
 from .quotas import DEFAULT_QUOTA, QUOTAS
 
 PAGE = Path(__file__).with_name("FIDELITY.md")
@@ -48,6 +51,11 @@ FIELDS = {
     "ProfilerConfig": ("echo", "no profiler runs"),
     "ExperimentConfig": ("echo", "no experiment is recorded"),
     "RetryStrategy": ("echo", "nothing is retried"),
+    "RemoteDebugConfig": ("echo", "only false is accepted"),
+    "InfraCheckConfig": ("echo", "only false is accepted"),
+    "TensorBoardOutputConfig": ("echo", "its folder is not copied"),
+    "WarmPoolStatus": ("computed", "no instance is kept; the account of it is"),
+    "ProfilingStatus": ("real", "Disabled: no profiler runs"),
 }
 
 
@@ -74,6 +82,22 @@ def operation_table() -> str:
     return "\n".join(["| operation | whose |", "|---|---|", *rows])
 
 
+def member_table(operation: str) -> str:
+    """Return what becomes of every member of a request, as `members.py` says."""
+    rows = [
+        f"| `{path}` | {treatment.kind} | {treatment.note}{accepted(treatment)} |"
+        for path, treatment in TREATMENT[operation].items()
+    ]
+    return "\n".join(["| member, and all below it | is | |", "|---|---|---|", *rows])
+
+
+def accepted(treatment: Treatment) -> str:
+    """Return the values of a member that are accepted, where not all are."""
+    if not treatment.values:
+        return ""
+    return " (accepted: " + ", ".join(f"`{json.dumps(one)}`" for one in treatment.values) + ")"
+
+
 def image_table() -> str:
     """Return the table of the images that have a stand-in."""
     rows = [
@@ -90,6 +114,10 @@ def tables() -> str:
         [
             "### SageMaker's operations",
             operation_table(),
+            "### CreateTrainingJob",
+            member_table("CreateTrainingJob"),
+            "### ListTrainingJobs",
+            member_table("ListTrainingJobs"),
             "### DescribeTrainingJob",
             field_table(),
             "### Images",

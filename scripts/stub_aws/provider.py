@@ -7,10 +7,7 @@ is refused by name, because moto would invent its results.
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable
-from datetime import datetime, timezone
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,13 +17,15 @@ from moto.core.utils import get_service_model
 from moto.iam.models import iam_backends
 from moto.sagemaker.responses import SageMakerResponse
 
-from . import channels, first_party, spot
+from . import channels, warm_pools
+from .answers import decode_token, describe, encode_token, merge_tags, selector, sort_jobs, summary
+from .errors import ApiError, NotInStub, invalid
 from .executor import Executor
-from .instance import namespaces_available
-from .metrics import Expression
+from .members import TREATMENT, refused
 from .quotas import over_quota
+from .requests import complete
 from .run import Platform, client
-from .store import FINAL, DuplicateName, Job, Store
+from .store import DuplicateName, Job, Store
 from .validation import validation_message
 
 TRAINING = frozenset(
@@ -60,16 +59,7 @@ FROM_MOTO = frozenset(
 FIRST_DESCRIBE_HOLD_S = 45  # below botocore's read timeout of 60 s
 SDK_USER_AGENT = "AWS-SageMaker-Python-SDK"
 
-DEFAULT_MAX_RUNTIME_S = 24 * 3600
 PAGE = 10
-
-
-class ApiError(ServiceException):
-    """An error of SageMaker's API; moto looks one of ours up in the service's own model."""
-
-
-class NotInStub(Exception):
-    """Something of SageMaker's that nobody wrote yet; the message names it."""
 
 
 class TrainingProvider(SageMakerResponse):
@@ -88,6 +78,8 @@ class TrainingProvider(SageMakerResponse):
             if operation not in TRAINING | FROM_MOTO:
                 raise NotInStub(f"The stub AWS does not implement sagemaker:{operation}.")
             self._validate(operation)
+            if operation in TREATMENT and (path := refused(operation, self.request_body)):
+                raise NotInStub(f"The stub AWS does not obey {path} of sagemaker:{operation}.")
             return super().call_action()
         except NotInStub as error:
             # Not by moto's serialiser, which warns of errors that are not in AWS's model.
@@ -112,12 +104,7 @@ class TrainingProvider(SageMakerResponse):
 
     def create_training_job(self) -> ActionResult:
         request = self.request_body
-        request["StoppingCondition"].setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
-        check_complete(request)
-        check_spot(request)
-        check_supported(request)
-        define_metrics(request)
-        check_metrics(request)
+        complete(request)
         name = request["TrainingJobName"]
         job = Job(name, self._arn(name), request)
         if self.store.get(name):
@@ -134,6 +121,7 @@ class TrainingProvider(SageMakerResponse):
             self.store.add(job)
         except DuplicateName:
             raise name_taken(job) from None
+        warm_pools.claim(job, self.store)
         self.executor.start(job)
         return ActionResult({"TrainingJobArn": job.arn})
 
@@ -253,236 +241,10 @@ def trusted_services(role: Any) -> set[str]:
     return services
 
 
-# ---- Errors ------------------------------------------------------------------------------------
-
-
-def invalid(message: str) -> ApiError:
-    return ApiError("ValidationException", message)
-
-
 def name_taken(job: Job) -> ApiError:
+    """Return AWS's error for a name that another job has, finished or not."""
     return ApiError(
         "ResourceInUse",
         "Training job names must be unique within an AWS account and region, and a training job "
         f"with this name already exists ({job.arn})",
     )
-
-
-def check_complete(request: dict[str, Any]) -> None:
-    """Raise ValidationException for what the model leaves open because there are two ways."""
-    resources, specification = request["ResourceConfig"], request["AlgorithmSpecification"]
-    if "InstanceGroups" not in resources and not (
-        "InstanceType" in resources and resources.get("InstanceCount", 0) >= 1
-    ):
-        raise invalid(
-            "Invalid ResourceConfig. InstanceType and an InstanceCount of at least 1 are required "
-            "when InstanceGroups is not specified"
-        )
-    if not specification.keys() & {"TrainingImage", "AlgorithmName"}:
-        raise invalid(
-            "Invalid AlgorithmSpecification. One of TrainingImage and AlgorithmName is required"
-        )
-
-
-def define_metrics(request: dict[str, Any]) -> None:
-    """Give a job of the XGBoost image the metric definitions that SageMaker gives it.
-
-    Raises:
-        ApiError: It brings its own.
-    """
-    if not first_party.defines_metrics(request):
-        return
-    specification = request["AlgorithmSpecification"]
-    if specification.get("MetricDefinitions"):
-        raise invalid(first_party.CANNOT_OVERRIDE)
-    specification["MetricDefinitions"] = first_party.metric_definitions()
-
-
-def check_metrics(request: dict[str, Any]) -> None:
-    """Raise ValidationException where the expression of a metric is none."""
-    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", []):
-        try:
-            Expression(definition["Regex"])
-        except ValueError as error:
-            raise invalid(
-                f"Invalid MetricDefinitions. The Regex of the metric '{definition['Name']}' is not "
-                f"a valid regular expression: {error}"
-            ) from None
-
-
-def check_spot(request: dict[str, Any]) -> None:
-    """Raise ValidationException where the waiting time of a spot job is missing or too short."""
-    limits = request["StoppingCondition"]
-    wait = limits.get("MaxWaitTimeInSeconds")
-    if not request.get("EnableManagedSpotTraining"):
-        if wait is not None:
-            raise invalid(
-                "Invalid MaxWaitTimeInSeconds. MaxWaitTimeInSeconds can only be specified when "
-                "EnableManagedSpotTraining is set to true"
-            )
-    elif wait is None or wait < limits["MaxRuntimeInSeconds"]:
-        raise invalid(
-            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
-            "MaxRuntimeInSeconds"
-        )
-
-
-def check_supported(request: dict[str, Any]) -> None:
-    """Refuse by name what AWS can do and this stub cannot, rather than ignore it.
-
-    Raises:
-        NotInStub: The request asks for it.
-    """
-    specification = request["AlgorithmSpecification"]
-    alone = not namespaces_available()
-    asked = {
-        "an algorithm by name": "AlgorithmName" in specification,
-        "instance groups": "InstanceGroups" in request["ResourceConfig"],
-        "several instances where hosts have no namespaces": (
-            alone and request["ResourceConfig"].get("InstanceCount", 1) > 1
-        ),
-        "a checkpoint path of its own where hosts have no namespaces": (
-            alone and "LocalPath" in request.get("CheckpointConfig", {})
-        ),
-    }
-    for channel in request.get("InputDataConfig", []):
-        source = channel["DataSource"].get("S3DataSource", {})
-        kind = source.get("S3DataType", "S3Prefix")
-        asked["a channel that is not on S3"] = not source
-        asked[f"S3DataType {kind}"] = kind not in ("S3Prefix", "ManifestFile")
-        wrapper = channel.get("RecordWrapperType", "None")
-        asked[f"RecordWrapperType {wrapper}"] = wrapper != "None"
-        asked["a shuffled channel"] = "ShuffleConfig" in channel
-    for what, wanted in asked.items():
-        if wanted:
-            raise NotInStub(f"The stub AWS cannot run a training job with {what}.")
-
-
-# ---- Answers -----------------------------------------------------------------------------------
-
-ECHOED = (
-    "HyperParameters",
-    "AlgorithmSpecification",
-    "RoleArn",
-    "InputDataConfig",
-    "OutputDataConfig",
-    "ResourceConfig",
-    "StoppingCondition",
-    "Environment",
-    "CheckpointConfig",
-    "VpcConfig",
-    "DebugHookConfig",
-    "ProfilerConfig",
-    "ExperimentConfig",
-    "RetryStrategy",
-)
-
-
-def describe(job: Job) -> dict[str, Any]:
-    """DescribeTrainingJob: what was asked for, what was measured, and nothing else."""
-    answer: dict[str, Any] = {
-        "TrainingJobName": job.name,
-        "TrainingJobArn": job.arn,
-        "TrainingJobStatus": job.status,
-        "SecondaryStatus": job.secondary_status,
-        "CreationTime": job.creation_time,
-        "LastModifiedTime": job.last_modified_time,
-        "SecondaryStatusTransitions": job.transitions,
-        "EnableNetworkIsolation": job.request.get("EnableNetworkIsolation", False),
-        "EnableInterContainerTrafficEncryption": job.request.get(
-            "EnableInterContainerTrafficEncryption", False
-        ),
-        "EnableManagedSpotTraining": job.request.get("EnableManagedSpotTraining", False),
-    }
-    answer |= {name: job.request[name] for name in ECHOED if name in job.request}
-    # Empty where the job has no key, as AWS answers; `Estimator.attach` relies on it.
-    answer["OutputDataConfig"] = {"KmsKeyId": "", **answer["OutputDataConfig"]}
-    ended = job.secondary_status in FINAL
-    measured = {
-        "TrainingStartTime": job.training_start_time,
-        "TrainingEndTime": job.training_end_time,
-        "FailureReason": job.failure_reason,
-        "ModelArtifacts": job.model_artifact and {"S3ModelArtifacts": job.model_artifact},
-        "FinalMetricDataList": list(job.metrics.values()) if ended else None,
-    }
-    answer |= {name: value for name, value in measured.items() if value}
-    if job.training_end_time:
-        answer["TrainingTimeInSeconds"] = max(1, round(job.training_seconds))
-        answer["BillableTimeInSeconds"] = billable_seconds(job)
-    return answer
-
-
-def billable_seconds(job: Job) -> int:
-    """Seconds to pay for, of one instance. For a spot job reduced by an assumed price ratio."""
-    ratio = spot.PRICE_RATIO if job.request.get("EnableManagedSpotTraining") else 1
-    return max(1, round(job.training_seconds * ratio))
-
-
-def summary(job: Job) -> dict[str, Any]:
-    """Return a job's entry in ListTrainingJobs."""
-    entry = {
-        "TrainingJobName": job.name,
-        "TrainingJobArn": job.arn,
-        "CreationTime": job.creation_time,
-        "LastModifiedTime": job.last_modified_time,
-        "TrainingJobStatus": job.status,
-        "SecondaryStatus": job.secondary_status,
-    }
-    if job.training_end_time:
-        entry["TrainingEndTime"] = job.training_end_time
-    return entry
-
-
-def selector(request: dict[str, Any]) -> Any:
-    """Return a predicate for the filters of ListTrainingJobs."""
-
-    def moment(name: str) -> datetime | None:
-        value = request.get(name)
-        return None if value is None else datetime.fromtimestamp(value, timezone.utc)
-
-    after, before = moment("CreationTimeAfter"), moment("CreationTimeBefore")
-    modified_after = moment("LastModifiedTimeAfter")
-    modified_before = moment("LastModifiedTimeBefore")
-
-    def selected(job: Job) -> bool:
-        return (
-            request.get("NameContains", "").lower() in job.name.lower()
-            and request.get("StatusEquals", job.status) == job.status
-            and (after is None or job.creation_time > after)
-            and (before is None or job.creation_time < before)
-            and (modified_after is None or job.last_modified_time > modified_after)
-            and (modified_before is None or job.last_modified_time < modified_before)
-        )
-
-    return selected
-
-
-def sort_jobs(jobs: Iterable[Job], request: dict[str, Any]) -> list[Job]:
-    """Sort as ListTrainingJobs does: newest first unless asked otherwise."""
-    keys = {
-        "CreationTime": lambda job: (job.creation_time, job.name),
-        "Name": lambda job: job.name,
-        "Status": lambda job: (job.status, job.name),
-    }
-    by = request.get("SortBy", "CreationTime")
-    descending = request.get("SortOrder", "Descending") == "Descending"
-    return sorted(jobs, key=keys[by], reverse=descending)
-
-
-def encode_token(position: int) -> str:
-    return base64.urlsafe_b64encode(str(position).encode()).decode()
-
-
-def decode_token(token: str | None) -> int:
-    if token is None:
-        return 0
-    try:
-        return int(base64.urlsafe_b64decode(token))
-    except ValueError:
-        raise invalid("Invalid NextToken.") from None
-
-
-def merge_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
-    """`old` with `new` laid over it, by key."""
-    merged = {tag["Key"]: tag for tag in [*old, *new]}
-    return list(merged.values())

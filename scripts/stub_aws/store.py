@@ -84,6 +84,9 @@ class Job:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     stop_requested: bool = False
     first_describe_answered: bool = False
+    ended_at: float | None = None  # on the monotonic clock
+    reused_by: str | None = None  # the job that took over its warm pool
+    reused_after_s: float = 0.0
 
     @property
     def secondary_status(self) -> str:
@@ -171,6 +174,8 @@ class Store:
             # Billing runs from the download of the data to the end of the upload.
             if status == "Downloading" and job.training_start_time is None:
                 job.training_start_time = job.transitions[-1]["StartTime"]
+            if status in FINAL:
+                job.ended_at = time.monotonic()
             if status in FINAL and job.training_start_time is not None:
                 job.training_end_time = job.transitions[-1]["StartTime"]
             self._changed.notify_all()

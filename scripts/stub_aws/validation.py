@@ -34,9 +34,7 @@ def _violations(value: Any, shape: Shape, path: str) -> Iterator[str]:
             yield from _violations(item, shape.member, f"{path}.{position}.member")
     elif shape.type_name == "map":
         yield from _length(value, shape, path, len(value))
-        for key, item in value.items():
-            yield from _violations(key, shape.key, f"{path}.key")
-            yield from _violations(item, shape.value, f"{path}.{key}.value")
+        yield from _map(value, shape, path)
     elif shape.type_name == "string":
         yield from _string(value, shape, path)
     elif shape.type_name in ("integer", "long", "float", "double"):
@@ -50,6 +48,24 @@ def _structure(value: dict[str, Any], shape: Shape, path: str) -> Iterator[str]:
     for name, member in value.items():
         if name in shape.members and member is not None:
             yield from _violations(member, shape.members[name], _join(path, name))
+
+
+def _map(value: dict[str, Any], shape: Shape, path: str) -> Iterator[str]:
+    """Complain once of all keys and once of all values, as AWS does of maps."""
+    for word, items, of in (("keys", value, shape.key), ("value", value.values(), shape.value)):
+        if any(list(_violations(item, of, path)) for item in items):
+            shown = "{" + ", ".join(f"{key}={item}" for key, item in value.items()) + "}"
+            rules = ", ".join(_constraints(of))
+            yield _failed(shown, path, f"Map {word} must satisfy constraint: [{rules}]")
+
+
+def _constraints(shape: Shape) -> Iterator[str]:
+    """Yield every constraint of a text, in AWS's order."""
+    for name, word in (("max", "less"), ("min", "greater")):
+        if (bound := shape.metadata.get(name)) is not None:
+            yield f"Member must have length {word} than or equal to {bound}"
+    if pattern := shape.metadata.get("pattern"):
+        yield f"Member must satisfy regular expression pattern: {pattern}"
 
 
 def _string(value: str, shape: Shape, path: str) -> Iterator[str]:

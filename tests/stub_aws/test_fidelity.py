@@ -5,7 +5,7 @@ import re
 import pytest
 
 from stub_aws import fidelity, store
-from stub_aws.provider import ECHOED
+from stub_aws.answers import ECHOED
 from tests.support.stub_jobs import BUCKET, Account, unique
 
 
@@ -29,11 +29,21 @@ def test_a_rich_jobs_description_has_every_field_that_is_not_absent_and_no_other
         "ProfilerConfig": {"DisableProfiler": True},
         "ExperimentConfig": {"TrialComponentDisplayName": "rich"},
         "RetryStrategy": {"MaximumRetryAttempts": 1},
+        "RemoteDebugConfig": {"EnableRemoteDebug": False},
+        "InfraCheckConfig": {"EnableInfraCheck": False},
+        "TensorBoardOutputConfig": {"S3OutputPath": f"s3://{BUCKET}/{unique('tensorboard')}"},
         "Environment": {"A": "1"},
     }
     channels = {"train": (account.put(f"{unique('rich')}/a", "1"), "FullyReplicated")}
     script = 'print("loss=1;"); (MODEL / "m").write_text("1")'
-    done = account.run(script, channels=channels, metrics={"loss": "loss=([0-9]+);"}, **asked)
+    pool = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "KeepAlivePeriodInSeconds": 1}
+    done = account.run(
+        script,
+        channels=channels,
+        metrics={"loss": "loss=([0-9]+);"},
+        ResourceConfig=pool | {"VolumeSizeInGB": 1},
+        **asked,
+    )
     failed = account.run("sys.exit(3)")
     assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
     model = account.sagemaker.meta.service_model.operation_model("DescribeTrainingJob")

@@ -21,9 +21,9 @@ from tests.support.stub_jobs import (
     PYTORCH,
     Account,
     Meeting,
-    channel,
     eventually,
     processes_with,
+    refusal,
     unique,
 )
 
@@ -57,14 +57,6 @@ def step(description, status):
 
 def moment(seconds):
     return datetime.fromtimestamp(seconds, timezone.utc)
-
-
-def refusal(call, *arguments, **keywords):
-    """Return the code and message of the error that a call ends with."""
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **keywords)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 # --- a job that completes -----------------------------------------------------------------------
@@ -617,7 +609,14 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused(administrator, role):
         ),
         (
             {"HyperParameters": {"depth": "x" * 2501}},
-            "Member must have length less than or equal to 2500",
+            "at 'hyperParameters' failed to satisfy constraint: Map value must satisfy constraint: "
+            "[Member must have length less than or equal to 2500, Member must have length greater "
+            "than or equal to 0, Member must satisfy regular expression pattern: .*]",
+        ),
+        (
+            {"Environment": {"not a name": "1"}},
+            "Value '{not a name=1}' at 'environment' failed to satisfy constraint: Map keys must "
+            "satisfy constraint: [Member must have length less than or equal to 512, ",
         ),
         (
             {"HyperParameters": {f"h{n}": "1" for n in range(101)}},
@@ -686,36 +685,6 @@ def test_an_image_that_nothing_stands_in_for_fails_the_job(account):
     assert description["TrainingJobStatus"] == "Failed"
     assert uri in description["FailureReason"]
     assert "sagemaker-xgboost" in description["FailureReason"]
-
-
-GROUP = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "InstanceGroupName": "one"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        (
-            {"AlgorithmSpecification": {"AlgorithmName": "mine", "TrainingInputMode": "File"}},
-            "an algorithm by name",
-        ),
-        (
-            {"ResourceConfig": {"VolumeSizeInGB": 1, "InstanceGroups": [GROUP]}},
-            "instance groups",
-        ),
-        (
-            {
-                "InputDataConfig": [
-                    channel("a", f"s3://{BUCKET}/a") | {"ShuffleConfig": {"Seed": 1}}
-                ]
-            },
-            "a shuffled channel",
-        ),
-    ],
-)
-def test_what_the_stub_cannot_do_yet_it_refuses_by_name(account, changes, named):
-    request = account.request("", **changes)
-    code, message = refusal(account.sagemaker.create_training_job, **request)
-    assert (code, named in message) == ("NotImplemented", True)
 
 
 def test_an_operation_that_nobody_wrote_is_named_at_the_first_try(administrator):

@@ -29,6 +29,7 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from lessons.on_stub import OPTIONS, ROLE_NAME
@@ -316,6 +317,14 @@ def channel(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[
     """Return an entry of InputDataConfig."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def refusal(call: Callable[..., Any], *arguments: Any, **keywords: Any) -> tuple[str, str]:
+    """Return the code and the message of the error with which AWS refuses a call."""
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **keywords)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
 
 
 # ---- Answers against botocore's model ----------------------------------------------------------

@@ -1,0 +1,162 @@
+"""Checks and completes a CreateTrainingJob request, as SageMaker does before it accepts a job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from . import first_party
+from .channels import mode_of
+from .errors import NotInStub, invalid
+from .instance import namespaces_available
+from .metrics import Expression
+
+DEFAULT_MAX_RUNTIME_S = 24 * 3600
+RESERVED = ("/opt/ml", "/tmp", "/usr/local/nvidia")  # noqa: S108 - folders inside a container
+# Their volumes are local disks, encrypted by the hardware (API reference, ResourceConfig).
+LOCAL_STORAGE = ("ml.c5d.", "ml.c6id.", "ml.g4dn.", "ml.g5.", "ml.m5d.", "ml.p3dn.", "ml.p4d.")
+
+
+def complete(request: dict[str, Any]) -> None:
+    """Check a request and fill in what AWS does where it says nothing.
+
+    Raises:
+        ApiError: It breaks one of AWS's rules.
+        NotInStub: It asks for what AWS can do and this stub cannot.
+    """
+    request.setdefault("StoppingCondition", {}).setdefault(
+        "MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S
+    )
+    check_namespaces(request)
+    check_complete(request)
+    check_spot(request)
+    check_resources(request["ResourceConfig"])
+    check_channels(request)
+    check_tensorboard(request)
+    define_metrics(request)
+    check_metrics(request)
+
+
+def check_namespaces(request: dict[str, Any]) -> None:
+    """Refuse by name what needs namespaces, where hosts have none.
+
+    Raises:
+        NotInStub: The request asks for it.
+    """
+    if namespaces_available():
+        return
+    if request.get("ResourceConfig", {}).get("InstanceCount", 1) > 1:
+        raise NotInStub(
+            "The stub AWS cannot run a training job with several instances where hosts have no "
+            "namespaces."
+        )
+    for name in ("CheckpointConfig", "TensorBoardOutputConfig"):
+        if "LocalPath" in request.get(name, {}):
+            raise NotInStub(
+                f"The stub AWS cannot run a training job with {name}.LocalPath where hosts have no "
+                "namespaces."
+            )
+
+
+def check_complete(request: dict[str, Any]) -> None:
+    """Raise ValidationException for what the model leaves open because there are two ways."""
+    resources = request.get("ResourceConfig", {})
+    specification = request.get("AlgorithmSpecification", {})
+    if "InstanceType" not in resources or resources.get("InstanceCount", 0) < 1:
+        raise invalid(
+            "Invalid ResourceConfig. InstanceType and an InstanceCount of at least 1 are required "
+            "when InstanceGroups is not specified"
+        )
+    if "TrainingImage" not in specification:
+        raise invalid(
+            "Invalid AlgorithmSpecification. One of TrainingImage and AlgorithmName is required"
+        )
+
+
+def check_spot(request: dict[str, Any]) -> None:
+    """Raise ValidationException where the waiting time of a spot job is missing or too short."""
+    limits = request["StoppingCondition"]
+    wait = limits.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining"):
+        if wait is not None:
+            raise invalid(
+                "Invalid MaxWaitTimeInSeconds. It is only supported when "
+                "EnableManagedSpotTraining is set to true"
+            )
+        return
+    if wait is None or wait < limits["MaxRuntimeInSeconds"]:
+        raise invalid(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to "
+            "MaxRuntimeInSeconds"
+        )
+    if request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
+        raise invalid(
+            "Invalid KeepAlivePeriodInSeconds. Warm pools are not supported when "
+            "EnableManagedSpotTraining is set to true"
+        )
+
+
+def check_resources(resources: dict[str, Any]) -> None:
+    """Raise ValidationException for a key on a disk that the hardware encrypts already."""
+    if "VolumeKmsKeyId" in resources and resources["InstanceType"].startswith(LOCAL_STORAGE):
+        raise invalid(
+            "Invalid VolumeKmsKeyId. It is not supported for the instance type "
+            f"{resources['InstanceType']}, which has local storage"
+        )
+
+
+def check_channels(request: dict[str, Any]) -> None:
+    """Raise ValidationException for channels of one name, and for what File mode cannot unpack."""
+    channels = request.get("InputDataConfig", [])
+    for name, count in Counter(channel["ChannelName"] for channel in channels).items():
+        if count > 1:
+            raise invalid(
+                f"Invalid InputDataConfig. The channel name {name} is not unique: {count} channels "
+                "have it"
+            )
+    for channel in channels:
+        mode, compression = mode_of(channel, request), channel.get("CompressionType", "None")
+        if mode != "Pipe" and compression != "None":
+            raise invalid(
+                f"Invalid compression type for channel {channel['ChannelName']}: {mode} mode only "
+                f"supports NONE, got {compression} instead"
+            )
+
+
+def check_tensorboard(request: dict[str, Any]) -> None:
+    """Raise ValidationException for a folder of TensorBoard's that is the container's own.
+
+    In AWS's words (amazon-sagemaker-examples, issue 3620).
+    """
+    folder = request.get("TensorBoardOutputConfig", {}).get("LocalPath")
+    if folder and any(f"{folder}/".startswith(f"{path}/") for path in RESERVED):
+        raise invalid(
+            '"LocalPath" of "TensorBoardOutputConfig" cannot start with the following reserved '
+            f"path: [{', '.join(RESERVED)}]"
+        )
+
+
+def define_metrics(request: dict[str, Any]) -> None:
+    """Give a job of the XGBoost image the metric definitions that SageMaker gives it.
+
+    Raises:
+        ApiError: It brings its own.
+    """
+    if not first_party.defines_metrics(request):
+        return
+    specification = request["AlgorithmSpecification"]
+    if specification.get("MetricDefinitions"):
+        raise invalid(first_party.CANNOT_OVERRIDE)
+    specification["MetricDefinitions"] = first_party.metric_definitions()
+
+
+def check_metrics(request: dict[str, Any]) -> None:
+    """Raise ValidationException where the expression of a metric is none."""
+    for definition in request["AlgorithmSpecification"].get("MetricDefinitions", []):
+        try:
+            Expression(definition["Regex"])
+        except ValueError as error:
+            raise invalid(
+                f"Invalid MetricDefinitions. The Regex of the metric '{definition['Name']}' is not "
+                f"a valid regular expression: {error}"
+            ) from None
