@@ -63,7 +63,7 @@ work = Path(scratch.name)
 # %%writefile {work}/train_minimal.py
 """Train a small model with XGBoost: the least that an entry point needs.
 
-    python scripts/training/train_minimal.py --train data/titanic_train.csv
+python scripts/training/train_minimal.py --train data/titanic_train.csv
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Train a small model with XGBoost: the least that an entry point needs.
 
-    python scripts/training/train_minimal.py --train data/titanic_train.csv
+python scripts/training/train_minimal.py --train data/titanic_train.csv
 """
 
 import argparse
