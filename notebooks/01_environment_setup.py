@@ -162,12 +162,13 @@ bucket
 
 # %% [markdown]
 # Who may read it? First the door to the world. S3 has four locks against
-# public access, and all four should be shut.
+# public access, and all four should be shut. (AWS's managed policy for SageMaker
+# does not let a role ask for them. Then `if_permitted` prints so, and we go on.)
 
 # %%
 s3 = session.boto_session.client("s3")
-locks = s3.get_public_access_block(Bucket=bucket)
-locks["PublicAccessBlockConfiguration"]
+locks = workshop.if_permitted(s3.get_public_access_block, Bucket=bucket)
+locks and locks["PublicAccessBlockConfiguration"]
 
 # %% [markdown]
 # All `True`: no setting on a single object can open the bucket to strangers,
@@ -180,8 +181,8 @@ locks["PublicAccessBlockConfiguration"]
 # bucket that you named yourself keeps the tags that it has, or none.)
 
 # %%
-assert all(locks["PublicAccessBlockConfiguration"].values())
-buckets.tags_of(s3, bucket, account)
+assert not locks or all(locks["PublicAccessBlockConfiguration"].values())
+workshop.if_permitted(buckets.tags_of, s3, bucket, account)
 
 # %% [markdown]
 # ## Upload
@@ -390,21 +391,22 @@ len(shared)
 # ## AccessDenied: you
 #
 # More often it is you whom AWS refuses. Here is a question that sounds
-# harmless: which buckets are there in this account? It needs the right
-# `s3:ListAllMyBuckets`, and the workshop's role does not have it, so the next
-# cell ends in an `AccessDenied`, which is a kind of `ClientError`. (If your
-# role may do more than this workshop needs, you see a list instead.)
+# harmless: who else may sign in to this account? It needs the permission
+# `iam:ListUsers`, and neither the workshop's policy nor AWS's managed policy for
+# SageMaker gives it. So the next cell ends in an `AccessDenied`, which is a kind
+# of `ClientError`. (If your role may do more, you see a list instead.)
 
 # %% tags=["raises-exception"]
-s3.list_buckets()
+iam = session.boto_session.client("iam")
+iam.list_users()
 
 # %% [markdown]
 # Do not let the length frighten you: **read the last line first.** After the
-# code, `AccessDenied`, it tells the three things that matter: *who* asked
-# (the ARN from above), for *which action*, *on what*.
+# code, `AccessDenied`, it names the three things that matter: *who* asked (the
+# ARN from above), for *which action*, and *on what*.
 #
-# What may this role do? Its policy is a file of this project, and can be
-# read. Here is the part of it that speaks of the bucket.
+# What may a role for this workshop do? Its policy is a file of this project.
+# Here is the part of it about identities.
 
 # %%
 import json
@@ -413,28 +415,28 @@ folder = Path("../scripts/notebook_instance")
 policy = json.loads((folder / "execution_role_policy.json").read_text())
 for statement in policy["Statement"]:
     actions = statement["Action"]
-    if "s3:ListBucket" in actions:
-        print(*actions, sep="\n")
-        print("on", statement["Resource"])
+    actions = [actions] if isinstance(actions, str) else actions
+    if any(action.startswith("iam:") for action in actions):
+        print(*actions, "on", statement["Resource"])
 
 # %% [markdown]
-# There is `s3:ListBucket`, which lists the objects *of one bucket*, and only
-# of ours. `s3:ListAllMyBuckets`, which lists the buckets, is not there, and a
-# role for training has no use for it.
+# `iam:PassRole` lets you pass one role to a job. A list of all users is not
+# there, and training needs none.
 #
-# So there are two cures. Mostly you meant something that you may do:
+# So there are two cures. Mostly you meant something that you may do. Who *you*
+# are, for example, AWS answers to everybody:
 
 # %%
-[thing["Key"] for thing in s3.list_objects_v2(Bucket=bucket)["Contents"]][:3]
+sts.get_caller_identity()["Arn"]
 
 # %% [markdown]
-# And where you really need the right, ask the person who manages the account
-# for exactly that action on exactly that resource, in the form that IAM
-# takes. A request like this one is granted in a minute; "please give me
-# access to S3" is not.
+# And where you really need the permission, ask the person who manages the
+# account for exactly that action on exactly that resource, in the form that IAM
+# takes. A request like this one is granted in a minute; "please give me access"
+# is not.
 
 # %%
-wanted = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}
+wanted = {"Effect": "Allow", "Action": "iam:ListUsers", "Resource": "*"}
 print(f"For {role}, please add:")
 print(json.dumps(wanted, indent=2))
 

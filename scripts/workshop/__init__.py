@@ -26,6 +26,7 @@ from workshop.buckets import WORKSHOP_TAG as WORKSHOP_TAG
 from workshop.buckets import bucket_name as bucket_name
 from workshop.buckets import ensure_bucket as ensure_bucket
 from workshop.refusals import WorkshopError as WorkshopError
+from workshop.refusals import if_permitted as if_permitted
 from workshop.refusals import missing_permission as missing_permission
 
 if TYPE_CHECKING:

@@ -11,6 +11,11 @@ to, and a note in the bucket, sagemaker-workshop.json, records that. From then o
 prefixes of the note is the workshop's. The rest and the bucket itself are not: the bucket is never
 tagged, its settings stay as they are, and it is never deleted.
 
+**Made without a tag.** AWS's managed policy AmazonSageMakerFullAccess lets a role make buckets, and
+neither tag nor delete them, nor list old versions and unfinished uploads. Under it the workshop
+makes its bucket without a tag, prints so, and writes the same note into it, with "made": true. Then
+the rules of a borrowed bucket hold, without the variable, and the note stays.
+
 Clients are boto3's for "s3". Importing is cheap.
 """
 
@@ -19,11 +24,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote_plus
 
 from workshop import refusals
@@ -34,6 +40,7 @@ VARIABLE = "SAGEMAKER_WORKSHOP_BUCKET"
 NOTE = "sagemaker-workshop.json"
 # What the lessons write to; tests/workshop/test_buckets.py reads it from them.
 PREFIXES = ("data/", "jobs/", "notes/", *(f"lesson-{number:02}/" for number in range(1, 13)))
+T = TypeVar("T")
 BATCH = 1000  # objects that S3 deletes by one request at most
 
 # A request to delete several objects is XML, which cannot hold these characters (or not as they
@@ -44,11 +51,16 @@ ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket with things of ours: all in it if we `made` it, else what is under `prefixes`."""
+    """A bucket with things of ours: all in it if we `made` it, else what is under `prefixes`.
+
+    One that we made without a tag is not `made` in this sense, and `keeps_note`: the note takes the
+    place of the tag for as long as there is the bucket.
+    """
 
     name: str
     made: bool = True
     prefixes: tuple[str, ...] = ("",)
+    keeps_note: bool = False
 
 
 class Version(NamedTuple):
@@ -110,7 +122,7 @@ def ensure_bucket(s3: Any, bucket: str, account: str) -> None:
     try:
         if not exists(s3, bucket, account) and _create(s3, bucket, account):
             return
-        if not is_ours(tags_of(s3, bucket, account)):
+        if not _is_made(s3, bucket, account):
             raise WorkshopError(not_ours(bucket))
     except refusals.failures() as error:
         raise WorkshopError(_problem(error, bucket)) from error
@@ -180,15 +192,42 @@ def tags_of(s3: Any, bucket: str, account: str) -> list[dict[str, str]]:
         raise
 
 
+def _is_made(s3: Any, bucket: str, account: str) -> bool:
+    """Return whether the workshop made the bucket of its own name.
+
+    The note comes first: a role under which a bucket was made without a tag cannot read tags.
+    """
+    return _is_noted_as_made(s3, bucket) or is_ours(tags_of(s3, bucket, account))
+
+
+def _is_noted_as_made(s3: Any, bucket: str) -> bool:
+    """Return whether the workshop made a bucket without a tag, by the note in it."""
+    return bool(_note(s3, bucket).get("made"))
+
+
+def _if_permitted(call: Callable[[], T], otherwise: T) -> T:
+    """Return what a call to AWS returns, or another value where the role lacks the permission."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return call()
+    except ClientError as error:
+        if refusals.missing_permission(error):
+            return otherwise
+        raise
+
+
 def _is_somebody_elses(s3: Any, bucket: str, account: str) -> bool:
     try:
-        return exists(s3, bucket, account) and not is_ours(tags_of(s3, bucket, account))
+        return exists(s3, bucket, account) and not _is_made(s3, bucket, account)
     except refusals.failures() as error:
         raise WorkshopError(_problem(error, bucket)) from error
 
 
 def _create(s3: Any, bucket: str, account: str) -> bool:
     """Make a bucket with our tag; False where somebody has just made one of that name."""
+    from botocore.exceptions import ClientError
+
     region = s3.meta.region_name
     # us-east-1 is S3's default, and the only region that a request must not name.
     location = {} if region == "us-east-1" else {"LocationConstraint": region}
@@ -198,6 +237,10 @@ def _create(s3: Any, bucket: str, account: str) -> bool:
         )
     except s3.exceptions.BucketAlreadyOwnedByYou:
         return False
+    except ClientError as error:
+        if "s3:TagResource" not in (refusals.missing_permission(error) or ""):
+            raise
+        return _create_without_tag(s3, bucket, location)
     if not is_ours(tags_of(s3, bucket, account)):
         # Not on AWS: some servers that speak S3 drop the tags of a new bucket. It was made above.
         s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [WORKSHOP_TAG]})
@@ -210,6 +253,24 @@ def _create(s3: Any, bucket: str, account: str) -> bool:
             "BlockPublicPolicy": True,
             "RestrictPublicBuckets": True,
         },
+    )
+    return True
+
+
+def _create_without_tag(s3: Any, bucket: str, location: dict[str, str]) -> bool:
+    """Make a bucket with our note in it; False where somebody has just made one of that name."""
+    settings = {"CreateBucketConfiguration": location} if location else {}
+    try:
+        s3.create_bucket(Bucket=bucket, **settings)
+    except s3.exceptions.BucketAlreadyOwnedByYou:
+        return False
+    for prefix in PREFIXES:  # in us-east-1, S3 answers so for a bucket that was there, too
+        _check_free(s3, bucket, prefix)
+    _write_note(s3, bucket, PREFIXES, first=True, made=True)
+    print(
+        f"made the bucket {bucket} without a tag, because your role lacks the permission "
+        "s3:TagResource: the clean-up will delete what the lessons put into it, and leave the "
+        "empty bucket, which costs nothing"
     )
     return True
 
@@ -232,7 +293,7 @@ def _check_free(s3: Any, bucket: str, prefix: str) -> None:
     present += [one.key for one in islice(begun, 1)]
     for key in present:
         raise WorkshopError(
-            f"The bucket {bucket}, which {VARIABLE} names, holds {key!r} under {prefix}, "
+            f"The bucket {bucket} holds {key!r} under {prefix}, "
             "where the workshop writes, so it is not used: name a bucket with nothing under "
             f"{', '.join(PREFIXES[:3])} and lesson-…/, or move that away with all its old versions."
         )
@@ -243,26 +304,36 @@ def note_in(s3: Any, bucket: str) -> tuple[str, ...]:
 
     Raises WorkshopError where somebody else wrote a file of that name.
     """
+    return tuple(_note(s3, bucket).get("prefixes", ()))
+
+
+def _note(s3: Any, bucket: str) -> dict[str, Any]:
+    """Return what the workshop's note in a bucket says; nothing where there is none."""
     try:
         body = s3.get_object(Bucket=bucket, Key=NOTE)["Body"].read()
     except s3.exceptions.NoSuchKey:
-        return ()
+        return {}
     with suppress(ValueError, KeyError, TypeError):
-        prefixes = json.loads(body)["prefixes"]
+        note: dict[str, Any] = json.loads(body)
+        prefixes = note["prefixes"]
         if prefixes and all(isinstance(one, str) and one for one in prefixes):
-            return tuple(prefixes)
+            return note
     raise WorkshopError(
         f"The bucket {bucket} holds a file {NOTE} that the workshop did not write: name another "
         f"bucket in {VARIABLE}, or rename that file."
     )
 
 
-def _write_note(s3: Any, bucket: str, prefixes: tuple[str, ...], first: bool) -> None:
+def _write_note(
+    s3: Any, bucket: str, prefixes: tuple[str, ...], first: bool, made: bool = False
+) -> None:
+    why = "it made it, without a permission to tag it" if made else f"{VARIABLE} named it"
     note = {
-        "what": "The workshop on SageMaker training uses this bucket because "
-        f"{VARIABLE} named it. When this was written, nothing lay under these prefixes; "
-        "scripts/workshop/cleanup.py deletes what lies there, this file, and nothing else.",
+        "what": f"The workshop on SageMaker training uses this bucket because {why}. When this was "
+        "written, nothing lay under these prefixes; scripts/workshop/cleanup.py deletes what lies "
+        "there, this file, and nothing else.",
         "prefixes": prefixes,
+        "made": made,
     }
     never_over_another = {"IfNoneMatch": "*"} if first else {}
     s3.put_object(
@@ -310,10 +381,11 @@ def find(s3: Any, account: str) -> Buckets:
         if not exists(s3, name, account):
             continue
         # A tag is proof for the one name alone under which the workshop makes buckets.
-        if name == own and is_ours(tags_of(s3, name, account)):
+        noted = name == own and _is_noted_as_made(s3, name)
+        if name == own and not noted and is_ours(tags_of(s3, name, account)):
             ours.append(Bucket(name))
-        elif name == asked and (prefixes := note_in(s3, name)):
-            ours.append(Bucket(name, made=False, prefixes=prefixes))
+        elif (noted or name == asked) and (prefixes := note_in(s3, name)):
+            ours.append(Bucket(name, made=False, prefixes=prefixes, keeps_note=noted))
         elif name == own:
             left_alone = name
     return Buckets(tuple(ours), left_alone)
@@ -322,15 +394,21 @@ def find(s3: Any, account: str) -> Buckets:
 def versions(s3: Any, bucket: Bucket) -> Iterator[Version]:
     """Yield every object of ours with its old versions and delete markers.
 
-    The note of a borrowed bucket comes last.
+    The note of a borrowed bucket comes last. Where the role may not list versions, only the newest
+    of each object is there.
     """
     for prefix in bucket.prefixes:
         yield from _under(s3, bucket.name, prefix)
-    if not bucket.made:
+    if not bucket.made and not bucket.keeps_note:
         yield from (entry for entry in _under(s3, bucket.name, NOTE) if entry.key == NOTE)
 
 
 def _under(s3: Any, bucket: str, prefix: str) -> Iterator[Version]:
+    if not may_list_versions(s3, bucket):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for entry in page.get("Contents", []):
+                yield Version(entry["Key"], "null", entry["Size"])
+        return
     pages = s3.get_paginator("list_object_versions")
     for page in pages.paginate(Bucket=bucket, Prefix=prefix):
         for kind in ("Versions", "DeleteMarkers"):
@@ -338,13 +416,29 @@ def _under(s3: Any, bucket: str, prefix: str) -> Iterator[Version]:
                 yield Version(entry["Key"], entry["VersionId"], entry.get("Size", 0))
 
 
+def may_list_versions(s3: Any, bucket: str) -> bool:
+    """Return whether the role may list a bucket's old versions and delete markers."""
+    list_versions = partial(s3.list_object_versions, Bucket=bucket, MaxKeys=1)
+    return bool(_if_permitted(list_versions, {}))
+
+
+def may_list_uploads(s3: Any, bucket: str) -> bool:
+    """Return whether the role may list a bucket's unfinished uploads."""
+    list_uploads = partial(s3.list_multipart_uploads, Bucket=bucket, MaxUploads=1)
+    return bool(_if_permitted(list_uploads, {}))
+
+
 def uploads(s3: Any, bucket: Bucket) -> Iterator[Upload]:
-    """Yield our unfinished uploads, which no listing of objects shows."""
+    """Yield our unfinished uploads, which no listing of objects shows.
+
+    None where the role may not list them.
+    """
     for prefix in bucket.prefixes:
         # boto3's paginator does not decode the keys here, and would send them back encoded twice.
         request = {"Bucket": bucket.name, "Prefix": prefix, "EncodingType": "url"}
         while True:
-            page = s3.list_multipart_uploads(**request)
+            page: dict[str, Any]
+            page = _if_permitted(partial(s3.list_multipart_uploads, **request), {})
             plain = unquote_plus if page.get("EncodingType") == "url" else str
             for upload in page.get("Uploads", []):
                 yield Upload(plain(upload["Key"]), upload["UploadId"])

@@ -12,9 +12,10 @@ tag and the bucket are shared, too.
 
 What bills most is deleted first, and what marks the rest as ours last: running jobs are stopped,
 then log streams are deleted, then unfinished uploads and objects, and the bucket at the end. So it
-may be interrupted anywhere and run again. The records of finished jobs stay: they cost nothing and
-show what was spent. Notebook instances are listed only: one of them may be the machine that runs
-this.
+may be interrupted anywhere and run again. What the role may not list or delete, such as log streams
+under AWS's managed policy AmazonSageMakerFullAccess, is left, and a sentence says so. The records
+of finished jobs stay: they cost nothing and show what was spent. Notebook instances are listed
+only: one of them may be the machine that runs this.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Inventory:
     `bucket` is None when there is none with our tag, and `other_bucket` then names one that has our
     name but not our tag. `borrowed` names one that somebody else made, with things of ours in it.
     `objects` counts old versions and delete markers, too. Sizes are in bytes, `upload_size` is that
-    of the parts that arrived.
+    of the parts that arrived. `not_listed` names what the role may not list, with the permission.
     """
 
     jobs: tuple[Job, ...]
@@ -92,6 +93,7 @@ class Inventory:
     streams: int
     instances: tuple[Instance, ...]
     borrowed: str | None = None
+    not_listed: tuple[str, ...] = ()
 
     @property
     def running(self) -> tuple[Job, ...]:
@@ -161,6 +163,7 @@ def inventory(session: sagemaker.Session) -> Inventory:
             for bucket in there.ours
             for upload in buckets.uploads(s3, bucket)
         ]
+        not_listed = tuple(_not_listed(s3, there.ours))
     with _explained("look for the log streams"):
         streams = sum(1 for _ in _streams(boto.client("logs"), ours))
     with _explained("look for notebook instances"):
@@ -176,7 +179,16 @@ def inventory(session: sagemaker.Session) -> Inventory:
         streams=streams,
         instances=instances,
         borrowed=next((bucket.name for bucket in there.ours if not bucket.made), None),
+        not_listed=not_listed,
     )
+
+
+def _not_listed(s3: Any, ours: Sequence[Bucket]) -> Iterator[str]:
+    for bucket in ours:
+        if not buckets.may_list_versions(s3, bucket.name):
+            yield "old versions of objects (s3:ListBucketVersions)"
+        if not buckets.may_list_uploads(s3, bucket.name):
+            yield "unfinished uploads (s3:ListBucketMultipartUploads)"
 
 
 def remaining(session: sagemaker.Session) -> dict[str, int]:
@@ -270,22 +282,44 @@ def _instances(client: Any) -> Iterator[Instance]:
 # --- deleting -------------------------------------------------------------------------------------
 
 
-def delete(session: sagemaker.Session, what: Inventory) -> None:
+def delete(session: sagemaker.Session, what: Inventory) -> tuple[str, ...]:
     """Stop and delete ``what`` was listed, and print what is deleted; safe to run again.
 
-    All that is in the bucket by now is deleted with it. Raises CleanupError when something cannot
-    be deleted; what is deleted by then stays deleted.
+    All that is in the bucket by now is deleted with it. Returns the kinds, as ``remaining`` names
+    them, that stay because the role may not delete them; what keeps billing by the second is never
+    among them. Raises CleanupError when something cannot be deleted for another reason; what is
+    deleted by then stays deleted.
     """
     boto = session.boto_session
     with _explained("stop the running jobs"):
         _stop(session, what.running)
-    with _explained("delete the log streams"):
+    kept: list[str] = []
+    with _explained("delete the log streams"), _left_if_forbidden("log streams", kept):
         _delete_streams(boto.client("logs"), what.jobs)
     with _explained("look at the bucket"):  # since it was listed, it may have lost its tag
         there = _buckets(boto).ours
     for bucket in there:
         if bucket.name == (what.bucket if bucket.made else what.borrowed):
-            _clear(boto.client("s3"), bucket)
+            kept += _clear(boto.client("s3"), bucket)
+    return tuple(kept)
+
+
+@contextlib.contextmanager
+def _left_if_forbidden(kind: str, kept: list[str]) -> Iterator[None]:
+    """Print a sentence, and note the kind, where the role lacks the permission to delete it."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        permission = refusals.missing_permission(error)
+        if not permission:
+            raise
+        kept.append(kind)
+        print(
+            f"left the {kind}: your role lacks the permission {permission}; somebody with it can "
+            "run the cleanup again"
+        )
 
 
 def _stop(session: sagemaker.Session, running: Sequence[Job]) -> None:
@@ -313,8 +347,9 @@ def _delete_streams(logs: Any, ours: Sequence[Job]) -> None:
         print(f"deleted {_number(count, 'log stream')}")
 
 
-def _clear(s3: Any, bucket: Bucket) -> None:
-    """Delete what is ours in a bucket, and the bucket if we made it."""
+def _clear(s3: Any, bucket: Bucket) -> list[str]:
+    """Delete what is ours in a bucket, and the bucket if we made it; return what must stay."""
+    kept: list[str] = []
     with _explained("delete the unfinished uploads"):
         if count := buckets.abort_uploads(s3, bucket):
             print(f"deleted {_number(count, 'unfinished upload')}")
@@ -322,15 +357,15 @@ def _clear(s3: Any, bucket: Bucket) -> None:
         for count in buckets.empty(s3, bucket):
             print(f"deleted {_number(count, 'object')}")
     if not bucket.made:
-        print(
-            f"left the bucket {bucket.name}, which the workshop did not make, with the rest in it"
-        )
-        return
-    with _explained(f"delete the bucket {bucket.name}"):
+        print(f"left the bucket {bucket.name}, which the workshop did not make or may not delete")
+        return kept
+    deleting = f"delete the bucket {bucket.name}"
+    with _explained(deleting), _left_if_forbidden("buckets", kept):
         with contextlib.suppress(s3.exceptions.NoSuchBucket):
             s3.delete_bucket(Bucket=bucket.name)
         s3.get_waiter("bucket_not_exists").wait(Bucket=bucket.name)
         print(f"deleted the bucket {bucket.name}")
+    return kept
 
 
 def _number(count: int, noun: str) -> str:
@@ -374,6 +409,7 @@ def report(what: Inventory) -> list[str]:
         lines.append(f"bucket: {what.bucket}")
     if what.borrowed:
         lines.append(f"in a bucket that stays, with the rest in it: {what.borrowed}")
+    lines += [f"not listed, because your role may not: {one}" for one in what.not_listed]
     if what.other_bucket:
         lines.append(f"left alone, because it lacks the workshop's tag: {what.other_bucket}")
     return lines
@@ -390,8 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = workshop.session(make_bucket=False)
         what = inventory(session)
         print(*report(what), sep="\n")
-        if arguments.delete:
-            delete(session, what)
+        kept = delete(session, what) if arguments.delete else ()
         left = remaining(session)
     except WorkshopError as error:
         print(error, file=sys.stderr)
@@ -401,7 +436,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     parts = ", ".join(f"{count} {kind}" for kind, count in left.items())
     print(f"left: {parts}" if left else "this workshop has nothing left to delete")
-    return 1 if left and arguments.delete else 0
+    return 1 if arguments.delete and left.keys() - set(kept) else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ Importing is cheap: botocore is loaded by the functions that need it.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class WorkshopError(RuntimeError):
@@ -52,6 +55,23 @@ def missing_permission(error: Any) -> str | None:
     if code not in ("403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
         return None
     return named_in(message) or SILENT.get(error.operation_name, f"to call {error.operation_name}")
+
+
+def if_permitted(call: Callable[..., T], *arguments: Any, **request: Any) -> T | None:
+    """Return what a call to AWS returns; None, and a printed sentence, where the role may not.
+
+    For what a lesson shows and can do without, so that it also works under a smaller policy.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        return call(*arguments, **request)
+    except ClientError as error:
+        permission = missing_permission(error)
+        if not permission:
+            raise
+        print(f"skipped: your role lacks the permission {permission}")
+        return None
 
 
 def named_in(message: str) -> str | None:

@@ -25,7 +25,7 @@ from botocore.loaders import Loader
 
 from lessons.on_stub import ROLE_NAME
 from stub_aws.aws import REGION, StubAWS, forget_the_person
-from stub_aws.roles import create_role
+from stub_aws.roles import FULL_ACCESS, create_role
 from tests.support.policies import read_policy
 from tests.support.stub_jobs import REPOSITORY
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 MODELS = Loader(include_default_search_paths=True)  # AWS's models are read once for all sessions
 ADMINISTRATOR, WHOLE = "administrator", "whole"  # the latter has all rights of the shipped policy
+MANAGED = "managed"  # has AWS's AmazonSageMakerFullAccess
 
 
 def actions(policy: dict[str, Any]) -> list[str]:
@@ -147,6 +148,7 @@ def main() -> None:
                 ADMINISTRATOR, {"Version": "2012-10-17", "Statement": [EVERYTHING]}
             ),
             WHOLE: create_role(WHOLE, shipped(WHOLE)),
+            MANAGED: create_role(MANAGED, FULL_ACCESS),
         }
         for action in actions(shipped()):
             name = role_of(action)

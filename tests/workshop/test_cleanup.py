@@ -294,14 +294,18 @@ LOST = {
     "sagemaker:ListTags": "look for the training jobs",
     "s3:ListBucket": "look at the bucket",
     "s3:GetBucketTagging": "look at the bucket",
-    "s3:ListBucketVersions": "look at the bucket",
     "logs:DescribeLogStreams": "look for the log streams",
     "sagemaker:ListNotebookInstances": "look for notebook instances",
     "sagemaker:StopTrainingJob": "stop the running jobs",
-    "logs:DeleteLogStream": "delete the log streams",
     "s3:AbortMultipartUpload": "delete the unfinished uploads",
     "s3:DeleteObject": "delete the objects",
-    "s3:DeleteBucket": "delete the bucket",
+}
+# What a role of AWS's managed policy lacks: the clean-up goes on, and says what it leaves.
+LEFT = {
+    "s3:ListBucketVersions": ("not listed", "old versions of objects (s3:ListBucketVersions)"),
+    "s3:ListBucketMultipartUploads": ("not listed", "unfinished uploads"),
+    "logs:DeleteLogStream": ("left the log streams", "the permission logs:DeleteLogStream"),
+    "s3:DeleteBucket": ("left the buckets", "the permission s3:DeleteBucket"),
 }
 
 
@@ -320,6 +324,23 @@ def test_a_missing_permission_is_one_sentence_and_with_it_the_rest_is_deleted(ro
         if doing.startswith("look"):
             assert room.status(running) == "InProgress"
         assert BUCKET in room.buckets()
+    delete(room.session)
+    assert cleanup.remaining(room.session) == {}
+
+
+@pytest.mark.parametrize("action", LEFT)
+def test_what_the_role_may_not_list_or_delete_is_left_with_a_sentence(room, action, capsys):
+    room.job("print(1)")
+    session = room.aws.look(action)
+    listed = cleanup.inventory(session)
+    print(*cleanup.report(listed), sep="\n")
+    kept = cleanup.delete(session, listed)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if action in line]
+    start, reason = LEFT[action]
+    assert line.startswith(start)
+    assert reason in line
+    # what is not deleted is in both answers, so that nothing is left in silence
+    assert set(kept) == cleanup.remaining(room.session).keys()
     delete(room.session)
     assert cleanup.remaining(room.session) == {}
 
