@@ -7,7 +7,7 @@
 #   make workshop JUPYTER_ARGS="--no-browser --port 9999"
 #   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/notebook_instance/instance.py
 #   make test-aws LESSON="03 08"      on your account, only these; YES=1 does not ask
-#   make PYTHON=/path/to/python3.11 … the interpreter that .venv is made from
+#   make PYTHON=/path/to/python3.12 … the interpreter that .venv is made from; else the newest of 3.11 to 3.13
 
 LESSON ?=
 TIMEOUT ?= 600
@@ -92,7 +92,7 @@ format: env ## format the code, and derive the notebooks
 	@$(VENV_PYTHON) -m ruff format .
 	@$(VENV_PYTHON) -m lessons.pairs
 
-lock: ## resolve requirements*.in into requirements*.txt, on Linux
+lock: ## resolve requirements*.in into requirements*.txt, for every Python and system
 	@.ci/make_lock
 
 clean: ## remove .venv, .venv-sdk3, build/ and every cache

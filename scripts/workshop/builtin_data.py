@@ -353,8 +353,9 @@ _LOOKS = {".csv": _check_csv, ".libsvm": _check_libsvm, ".parquet": _check_parqu
 
 
 def load_model(model_dir: str | Path) -> xgboost.Booster:
-    """Return the model of a job, from its unpacked ``model.tar.gz``. Raises DataError if there is
-    none.
+    """Return the model of a job, from its unpacked ``model.tar.gz``.
+
+    Raises DataError if there is none, or not all of it.
 
     The algorithm got no names of features, so they are named here, where they are as many as ours:
     then the model can be used as ``train_xgboost.predict`` uses it.
@@ -364,8 +365,11 @@ def load_model(model_dir: str | Path) -> xgboost.Booster:
     path = Path(model_dir, MODEL_FILE)
     if not path.is_file():
         raise DataError(f"{path}: no such file; is this the folder the model was unpacked to?")
+    data = path.read_bytes()
+    if data[:1] + data[-1:] != b"{}":  # XGBoost 3.2 reads on behind a file that was cut off
+        raise DataError(f"{path}: this is no whole XGBoost model; fetch the artifact again.")
     booster = xgboost.Booster()
-    booster.load_model(bytearray(path.read_bytes()))
+    booster.load_model(bytearray(data))
     if booster.num_features() == len(titanic.FEATURES):
         booster.feature_names = list(titanic.FEATURES)
     return booster

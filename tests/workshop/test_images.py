@@ -6,6 +6,7 @@ version 3, in an environment of its own, for the images that came later.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import csv
 import json
@@ -14,10 +15,13 @@ import re
 import subprocess
 import sys
 from datetime import date, timedelta
+from importlib.metadata import metadata
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pytest
 
+from lessons.pairs import parse, sources
 from stub_aws import images as stub_images
 from workshop import images
 
@@ -182,6 +186,19 @@ def test_the_readme_of_the_data_has_every_column():
     assert sorted(named[1:]) == sorted(next(csv.reader(images.TABLE.open(encoding="utf-8"))))
 
 
+def test_the_lessons_images_carry_the_versions_of_the_lock():
+    """So that a model trained by a job opens in the notebook."""
+    assert [(i.framework, i.processor) for i in ORDERED] == [
+        ("xgboost", "both"),
+        ("sklearn", "cpu"),
+        ("pytorch", "cpu"),
+        ("pytorch", "gpu"),
+    ]
+    for image in ORDERED:
+        here = installed_version(DISTRIBUTIONS[image.framework])
+        assert here.split(".")[:2] == re.split(r"[.-]", image.version)[:2], image.framework
+
+
 def test_the_stub_has_a_stand_in_for_each():
     for image in images.table():
         uri = images.uri(image.framework, "us-east-1", image.version, image.processor == "gpu")
@@ -225,6 +242,12 @@ def test_no_lesson_orders_an_image_near_its_end():
     assert images.to_renew(clock()) == []
 
 
+def test_the_weekly_run_looks_at_the_calendar():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    weekly = "WORKSHOP_IMAGES_TODAY: ${{ github.event_name == 'schedule' && '1' || '' }}"
+    assert weekly in workflow
+
+
 @pytest.mark.parametrize(("days", "code"), [(61, 0), (60, 1)])
 def test_the_command_shows_the_days_left(days, code, monkeypatch, capsys):
     class Today(date):
@@ -237,3 +260,63 @@ def test_the_command_shows_the_days_left(days, code, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert f"{days} days left" in shown
     assert ("add xgboost's next image" in shown) is bool(code)
+
+
+# --- the lessons ------------------------------------------------------------------------------
+
+
+def code_of(path: Path) -> str:
+    cells = parse(path.read_text(encoding="utf-8")).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return re.sub(r"^%%?\w.*$", "", code, flags=re.MULTILINE)
+
+
+def versions_named(code: str) -> set[str]:
+    """Return the values of every `framework_version` in a program, as keyword or dictionary key."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.keyword) and node.arg in ("framework_version", "py_version"):
+            found.add(ast.unparse(node.value))
+        if isinstance(node, ast.Dict):
+            found |= {
+                ast.unparse(value)
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant)
+                and key.value in ("framework_version", "py_version")
+            }
+    return found
+
+
+def test_a_version_is_found_in_each_form():
+    code = 'A(framework_version="1", py_version=x); {"framework_version": "2"}; other("3")'
+    assert versions_named(code) == {"'1'", "x", "'2'"}
+
+
+each_lesson = pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem[:2])
+
+
+@each_lesson
+def test_every_date_in_a_lesson_has_a_source(path):
+    """Dates of images are in the table, those of the SDK in the package's own description."""
+    known = images.TABLE.read_text(encoding="utf-8") + metadata("sagemaker").get_payload()
+    dates = re.findall(r"\b20\d\d-\d\d-\d\d\b", path.read_text(encoding="utf-8"))
+    assert [date for date in dates if date not in known] == []
+
+
+def test_the_sdks_dates_are_its_own():
+    for file in ("README.md", "notebooks/01_environment_setup.py"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        found = re.search(
+            r"maintenance since\s+(\S+)[,:] .*?support\s+ends\s+on\s+([\d-]+)", text, re.S
+        )
+        about = metadata("sagemaker").get_payload()
+        assert re.search(rf"^Maintenance mode +{found[1]} ", about, re.M), file
+        assert re.search(rf"^End-of-Support +{found[2]} ", about, re.M), file
+
+
+@each_lesson
+def test_a_lesson_orders_by_address_and_names_no_other_version(path):
+    code = code_of(path)
+    assert versions_named(code) <= {repr(images.find("xgboost").version)}
+    estimators = re.findall(r"\b(?:XGBoost|SKLearn|PyTorch|Estimator)\(", code)
+    assert not estimators or "images.uri(" in code
