@@ -23,6 +23,7 @@ import pytest
 
 from lessons.pairs import parse, sources
 from stub_aws import images as stub_images
+from tests.support import image_environments
 from workshop import images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,6 +198,17 @@ def test_the_lessons_images_carry_the_versions_of_the_lock():
     for image in ORDERED:
         here = installed_version(DISTRIBUTIONS[image.framework])
         assert here.split(".")[:2] == re.split(r"[.-]", image.version)[:2], image.framework
+
+
+def test_make_test_images_has_all_that_are_patched_and_the_pythons_in_them():
+    names = {"xgboost": "XGBoost", "sklearn": "scikit-learn", "pytorch": "PyTorch"}
+    rehearsed = {image.name: image for image in image_environments.IMAGES}
+    for image in images.table():
+        name = f"{names[image.framework]} {image.version}"
+        if image.days_left(clock()) >= 0:
+            assert name in rehearsed
+        if name in rehearsed:
+            assert rehearsed[name].own == image.python
 
 
 def test_the_stub_has_a_stand_in_for_each():
