@@ -272,13 +272,11 @@ def model_fn(model_dir: str | Path) -> xgboost.Booster:
     """
     import xgboost
 
+    from boosting import load
+
     path = saved_file(model_dir, MODEL_FILE)
-    booster = xgboost.Booster()
-    data = path.read_bytes()
     try:
-        if data[:1] + data[-1:] != b"{}":  # XGBoost 3.2 reads on behind a file that was cut off
-            raise xgboost.core.XGBoostError("the file is not whole")
-        booster.load_model(bytearray(data))
+        booster = load(path)
     except xgboost.core.XGBoostError as error:
         raise titanic.DataError(
             f"{path}: XGBoost {xgboost.__version__} cannot read this model; it may be damaged, or "

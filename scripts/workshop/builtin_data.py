@@ -362,14 +362,16 @@ def load_model(model_dir: str | Path) -> xgboost.Booster:
     """
     import xgboost
 
+    import boosting
+
     path = Path(model_dir, MODEL_FILE)
     if not path.is_file():
         raise DataError(f"{path}: no such file; is this the folder the model was unpacked to?")
-    data = path.read_bytes()
-    if data[:1] + data[-1:] != b"{}":  # XGBoost 3.2 reads on behind a file that was cut off
-        raise DataError(f"{path}: this is no whole XGBoost model; fetch the artifact again.")
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(data))
+    try:
+        booster = boosting.load(path)
+    except xgboost.core.XGBoostError as error:
+        message = f"{path}: this is no whole XGBoost model; fetch the artifact again."
+        raise DataError(message) from error
     if booster.num_features() == len(titanic.FEATURES):
         booster.feature_names = list(titanic.FEATURES)
     return booster
