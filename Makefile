@@ -6,8 +6,9 @@
 #   make test PYTEST_ARGS="-k rules"  anything that pytest takes
 #   make workshop JUPYTER_ARGS="--no-browser --port 9999"
 #   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/notebook_instance/instance.py
+#   make test-images IMAGE="3.2-0 2.13"   only the images with these in their names
 #   make test-aws LESSON="03 08"      on your account, only these; YES=1 does not ask
-#   make PYTHON=/path/to/python3.11 … the interpreter that .venv is made from
+#   make PYTHON=/path/to/python3.12 … the interpreter that .venv is made from; else the newest of 3.11 to 3.13
 
 LESSON ?=
 TIMEOUT ?= 600
@@ -16,6 +17,7 @@ JUPYTER_ARGS ?=
 INSTANCE_ARGS ?=
 LOCK_ARGS ?=
 BENCH ?=
+IMAGE ?=
 YES ?=
 # PyTorch makes this folder as soon as it has an optimizer, by default in TMPDIR, and leaves it there.
 TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/torchinductor
@@ -58,8 +60,8 @@ test: clients ## lint, then every test, the lessons among them
 test-aws: env ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
 	@$(VENV_PYTHON) -m lessons.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
 
-test-images: env ## run the entry points on the versions of SageMaker's images; 14 GB in build/images/
-	@$(VENV_PYTHON) -m tests.support.image_environments
+test-images: env ## run the entry points on the versions of SageMaker's images; up to 25 GB in build/images/
+	@$(VENV_PYTHON) -m tests.support.image_environments $(IMAGE)
 
 bench: env ## measure speed side by side; BENCH=torch_throughput for one
 	@$(VENV_PYTHON) -m tests.bench $(BENCH)
@@ -92,7 +94,7 @@ format: env ## format the code, and derive the notebooks
 	@$(VENV_PYTHON) -m ruff format .
 	@$(VENV_PYTHON) -m lessons.pairs
 
-lock: ## resolve requirements*.in into requirements*.txt, on Linux
+lock: ## resolve requirements*.in into requirements*.txt, for every Python and system
 	@.ci/make_lock
 
 clean: ## remove .venv, .venv-sdk3, build/ and every cache

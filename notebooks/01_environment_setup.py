@@ -60,6 +60,17 @@ workshop.check_sdk()
 # It begins with a 2. With any other version the cell would have ended in one
 # sentence that says what to do, rather than an `ImportError` ten cells later.
 #
+# Version 2 is in maintenance since 2026-07-06: it gets critical fixes and
+# nothing new. Its support ends on 2027-07-06, as the package itself says.
+
+# %%
+from importlib.metadata import metadata
+
+about = metadata("sagemaker").get_payload().splitlines()
+phases = ("Maintenance mode  ", "End-of-Support  ")
+print(*[line for line in about if line.startswith(phases)], sep="\n")
+
+# %% [markdown]
 # One more thing to know about this SDK: it reports to AWS which of its
 # functions you use, unless its configuration file says `TelemetryOptOut`.
 #

@@ -66,7 +66,7 @@ import metrics
 import titanic
 import train_xgboost
 import workshop
-from workshop import costs, jobs
+from workshop import costs, images, jobs
 
 # %% [markdown]
 # Three lines make sure of what lesson 01 was about: a session with our
@@ -85,18 +85,25 @@ print(workshop.home(session))
 #
 # **What to run.** `entry_point` is the script, `source_dir` the folder that
 # goes with it; all of the folder is packed and uploaded, so keep data out of
-# it. `framework_version` picks the image, a container in which XGBoost and
-# Python are installed. Choose it, and choose the same version for the
+# it. `image_uri` is the address of the image, a container in which XGBoost and
+# Python are installed. Choose its version, and choose the same version for the
 # notebook: a model is best opened by the library that wrote it.
 
 # %%
+image = images.uri("xgboost", session.boto_region_name)
 what_to_run = {
     "entry_point": "train_xgboost.py",
     "source_dir": "../scripts/training",
-    "framework_version": "3.0-5",
+    "image_uri": image,
+    "framework_version": "3.2-0",
 }
+image
 
 # %% [markdown]
+# An account of AWS, your region, a name and a version. The address alone
+# decides; this class wants the version as an argument, too. Lesson 04 says why
+# we look the address up ourselves.
+#
 # **On what.** One machine of a type. More machines would not make this script
 # faster; lesson 07 is about that. `max_run` is the longest that the job may
 # take, in seconds. Without it, a job that hangs is stopped after a *day*.
@@ -152,11 +159,10 @@ estimator = XGBoost(
     **settings,
     hyperparameters=dict(hyperparameters),
 )
-estimator.training_image_uri()
+assert estimator.training_image_uri() == image
 
 # %% [markdown]
-# That is the image that the version stands for, in your region. Nothing has
-# been started yet, and nothing costs anything.
+# The form is complete. Nothing has been started yet, and nothing costs anything.
 #
 # ## What can it cost at most?
 #
@@ -454,7 +460,7 @@ assert (by_hand == chances).all()
 # )
 #
 # trainer = ModelTrainer(
-#     training_image=image,                    # framework_version
+#     training_image=image,                    # image_uri
 #     source_code=SourceCode(
 #         source_dir="../scripts/training", entry_script="train_xgboost.py"
 #     ),

@@ -10,7 +10,7 @@
 # **Questions**
 #
 # - What do the estimator classes have in common, and what does each add?
-# - Which versions of a framework can I have, and what is an image?
+# - What is an image, which versions are there, and how long does AWS patch them?
 # - How do hyperparameters and further packages reach my script?
 # - How do I run several jobs at once?
 # - Which model is better, or is that noise? When does a GPU pay?
@@ -18,7 +18,7 @@
 # **Objectives**
 #
 # - Fill in `XGBoost`, `SKLearn`, `PyTorch` and the generic `Estimator`
-# - Look up versions and image addresses with `image_uris`
+# - Name an image in three ways, and see when it ends
 # - Start jobs without waiting, and await them together
 # - Compare models in quality, time, cost, size and effort, with intervals
 # - Compute from which training time on a GPU pays
@@ -51,7 +51,7 @@ import train_sklearn
 import train_torch
 import train_xgboost
 import workshop
-from workshop import code_size, costs, jobs
+from workshop import code_size, costs, images, jobs
 
 # %% [markdown]
 # As always: a session with our bucket, a role for the jobs, and the passenger
@@ -115,7 +115,7 @@ for one in (XGBoost, SKLearn, PyTorch, Estimator):
     print(f"{one.__name__:9} adds {', '.join(sorted(further))}")
 
 # %% [markdown]
-# The same long list for all, and a handful on top. A framework's class turns
+# The same long list for all, and a handful on top. A framework's class can turn
 # `framework_version` and `py_version` into the address of an *image*, the
 # container that the script runs in. `PyTorch` can also start itself on several
 # machines (`distribution`, lesson 07). The generic `Estimator` has nothing to
@@ -135,65 +135,78 @@ for one in (XGBoost, SKLearn, PyTorch, Estimator):
 # `source_dir`, the container runs `pip install` on it before your script.
 # Anywhere else it is a file like any other; exercise 4 shows it.
 #
-# ## Which versions are there?
+# ## Three ways to name an image
 #
-# Not every version of a framework has an image, and the SDK knows those that
-# were there when it was released.
+# | way | who looks the address up |
+# |---|---|
+# | `framework_version="…"` | the class, in the SDK's table |
+# | `image_uris.retrieve(…)` | you, in the same table |
+# | `image_uri="…"` | you, wherever you like |
+#
+# The first two know what the SDK's table knows. These are its newest images.
 
 # %%
 import pandas as pd
 from sagemaker import image_uris
 
-known = {}
+newest = {}
 for framework in ("xgboost", "sklearn", "pytorch"):
     entry = image_uris.config_for_framework(framework)["training"]["versions"]
-    newest = list(entry)[-1]
-    python = entry[newest].get("py_versions")
-    known[framework] = {"versions": len(entry), "newest": newest, "python": python}
-pd.DataFrame(known).T
+    newest[framework] = list(entry)[-1]
+newest
 
 # %% [markdown]
-# An image holds one version of the framework and one of Python. Where the last
-# column has none, you do not choose it. For the notebook, choose the
-# framework's version as well: a model is best opened by what wrote it. And name
-# a version always. For XGBoost there is also a "latest", which is an image of
-# long ago.
-#
-# `retrieve` gives the address of an image.
+# And this is our own table. AWS *patches* an image for about a year: it closes
+# security holes in it and publishes it again under the same tag. After its end
+# of patch an image still runs, but its holes stay open.
 
 # %%
-machine = "ml.m5.large"
-
-
-def image(framework, version, python=None, instance_type=machine):
-    """Return the address of a framework's training image in our region."""
-    which = {"region": session.boto_region_name, "image_scope": "training"}
-    which |= {"version": version, "py_version": python, "instance_type": instance_type}
-    return image_uris.retrieve(framework, **which)
-
-
-print(image("xgboost", "3.0-5"))
-print(image("sklearn", "1.4-2", "py3"))
-print(image("pytorch", "2.8", "py312"))
+known = pd.read_csv("../data/images.csv", dtype=str).fillna("")
+known = known[known["processor"] != "gpu"].set_index(["framework", "version"])
+left = pd.to_datetime(known["end_of_patch"]) - pd.Timestamp.today().normalize()
+known["days left"] = left.dt.days
+known[["lessons", "python", "end_of_patch", "days left"]]
 
 # %% [markdown]
-# An account of AWS, a region, a name and a tag: that is all an image URI is.
-# The region is that of your session. Never write such an address down, ask
-# for it; in another region it is another account.
-#
-# And a version that does not exist? The SDK refuses it with a `ValueError`
-# that names those that do.
+# A negative number of days: ended. Look the SDK's newest images up in this
+# table. Version 2 of the SDK is in maintenance, so its table has stopped, and
+# AWS's newer images are not in it. Version 3 has them.
 
 # %%
 try:
-    image("sklearn", "1.5")
+    image_uris.retrieve("xgboost", session.boto_region_name, "3.2-0")
 except ValueError as error:
     print(error)
 
 # %% [markdown]
-# The advice in it, to upgrade, is the SDK's standing phrase; don't follow it
-# blindly. The list at its end is what helps.
+# An upgrade would bring version 3, which knows this image and has no Estimators.
+# So we take the third way. `images.uri` puts the address together: the tag from
+# our table, and AWS's account in your region from the SDK.
+
+# %%
+machine = "ml.m5.large"
+region = session.boto_region_name
+image = {name: images.uri(name, region) for name in ("xgboost", "sklearn", "pytorch")}
+print(*image.values(), sep="\n")
+
+# %% [markdown]
+# Account, region, repository and tag: that is all an image URI is. Do not write
+# one down, look it up; in another region it is another account. The tag begins
+# with a version. (For XGBoost there is also a "latest", an image of long ago.)
 #
+# `images.uri` took the images marked `yes` above. They hold the frameworks in
+# the versions of this notebook: a model is best opened by what wrote it.
+
+# %%
+from importlib.metadata import version
+
+here = {"xgboost": "xgboost", "sklearn": "scikit-learn", "pytorch": "torch"}
+for name, package in here.items():
+    tag = image[name].rpartition(":")[2]
+    print(f"{tag:28} here {package} {version(package)}")
+    assert version(package).split(".")[:2] == tag.partition("-")[0].split(".")
+
+# %% [markdown]
 # ## Four order forms
 #
 # What is the same for all four jobs stands once. Every argument of it is in
@@ -239,13 +252,15 @@ hyperparameters = {
 }
 
 # %% [markdown]
-# A class for each framework. Note how little there is to say.
+# A class for each framework. Note how little there is to say. (Only `XGBoost`
+# wants the version as well as the address.)
 
 # %%
 estimators = {}
 estimators["XGBoost"] = XGBoost(
     entry_point="train_xgboost.py",
-    framework_version="3.0-5",
+    image_uri=image["xgboost"],
+    framework_version="3.2-0",
     hyperparameters=dict(hyperparameters["XGBoost"]),
     **common | {"base_job_name": "titanic-xgboost"},
 )
@@ -256,19 +271,18 @@ estimators["XGBoost"] = XGBoost(
 # %%
 estimators["SKLearn"] = SKLearn(
     entry_point="train_sklearn.py",
-    framework_version="1.4-2",
+    image_uri=image["sklearn"],
     hyperparameters=dict(hyperparameters["SKLearn"]),
     **measured | {"base_job_name": "titanic-sklearn"},
 )
 
 # %% [markdown]
-# PyTorch wants its Python version too.
+# And for PyTorch.
 
 # %%
 estimators["PyTorch"] = PyTorch(
     entry_point="train_torch.py",
-    framework_version="2.8",
-    py_version="py312",
+    image_uri=image["pytorch"],
     hyperparameters=dict(hyperparameters["PyTorch"]),
     **measured | {"base_job_name": "titanic-pytorch"},
 )
@@ -280,7 +294,7 @@ estimators["PyTorch"] = PyTorch(
 
 # %%
 estimators["Estimator"] = Estimator(
-    image_uri=image("sklearn", "1.4-2", "py3"),
+    image_uri=image["sklearn"],
     entry_point="train_sklearn.py",
     hyperparameters=dict(hyperparameters["Estimator"]),
     **measured | {"base_job_name": "titanic-generic"},
@@ -365,15 +379,16 @@ assert travel.loc[("SKLearn", "balanced"), "command line"] == "--balanced False"
 
 # %%
 two = {name: described[name] for name in ("SKLearn", "Estimator")}
-images = {job["AlgorithmSpecification"]["TrainingImage"] for job in two.values()}
-assert len(images) == 1
+ran_in = {job["AlgorithmSpecification"]["TrainingImage"] for job in two.values()}
+assert ran_in == {image["sklearn"]}
 requests = pd.DataFrame({name: job["HyperParameters"] for name, job in two.items()})
 requests.fillna("").apply(lambda values: values.str.slice(0, 32))
 
 # %% [markdown]
 # The same image, and the same entries that begin with `sagemaker_`, by which
 # the SDK tells the container where your code lies and what to start. The
-# class of a framework is a convenience: it looks up the image.
+# class of a framework is a convenience: it can look the image up, and it
+# refuses what its images cannot do.
 #
 # (In version 3 of the SDK there is no class per framework any more. Its
 # `ModelTrainer` takes `training_image`, as the generic `Estimator` does.)
@@ -583,12 +598,12 @@ ran[validation].round(3)
 # %% [markdown]
 # ## A GPU: what would change?
 #
-# In the estimator, one word: `instance_type`. The class then finds the image
-# for it.
+# In the estimator, two words: `instance_type`, and the image for it.
 
 # %%
 for kind in (machine, "ml.g5.xlarge"):
-    print(f"{kind:13} {image('pytorch', '2.8', 'py312', kind).rpartition('/')[2]}")
+    address = images.uri("pytorch", region, gpu=kind.startswith("ml.g"))
+    print(f"{kind:13} {address.rpartition('/')[2]}")
 
 # %% [markdown]
 # The image with CUDA is the larger one and takes longer to arrive. The script
@@ -598,8 +613,8 @@ for kind in (machine, "ml.g5.xlarge"):
 
 # %%
 try:
-    image("sklearn", "1.4-2", "py3", "ml.g5.xlarge")
-except ValueError as error:
+    images.uri("sklearn", region, gpu=True)
+except images.ImageError as error:
     print(error)
 
 # %% [markdown]
@@ -704,7 +719,7 @@ print(f"{flop / 1e6:.0f} million operations for a batch of 64 rows")
 # %% jupyter={"source_hidden": true} tags=["solution"]
 boosting = SKLearn(
     entry_point="train_sklearn.py",
-    framework_version="1.4-2",
+    image_uri=image["sklearn"],
     hyperparameters={"model": "boosting", "max_iter": 50},
     **measured | {"base_job_name": "titanic-boosting"},
 )
@@ -735,8 +750,7 @@ pd.DataFrame({name: scores[name] for name in ("XGBoost", "boosting")}).round(3)
 # %% jupyter={"source_hidden": true} tags=["solution"]
 misspelt = PyTorch(
     entry_point="train_torch.py",
-    framework_version="2.8",
-    py_version="py312",
+    image_uri=image["pytorch"],
     hyperparameters={"epoch": 3},
     **measured | {"base_job_name": "titanic-misspelt"},
 )
@@ -777,7 +791,7 @@ parser.add_argument("--wrong", type=bool)
 parser.add_argument("--right", type=boolean)
 print("read:", parser.parse_args())
 """)
-settings = common | {"source_dir": str(folder), "framework_version": "1.4-2"}
+settings = common | {"source_dir": str(folder), "image_uri": image["sklearn"]}
 booleans = SKLearn(
     entry_point="booleans.py",
     dependencies=[f"../scripts/training/{n}.py" for n in ("entry_point", "titanic")],
@@ -797,7 +811,7 @@ read, bool("False")  # every text that is not empty is true
 # ### Exercise 4: requirements.txt, in its place and not
 #
 # Make two folders, each with a script that prints one line and a
-# `requirements.txt` with the line `scikit-learn==1.4.2`: in one at the top, in
+# `requirements.txt` with the line `scikit-learn==1.9.0`: in one at the top, in
 # the other in a subfolder. Run both as jobs. Look into the two
 # `sourcedir.tar.gz` that were sent, and search both logs for `Requirement`.
 # Does the second job fail?
@@ -813,7 +827,7 @@ installers = {}
 for place in (".", "settings"):
     folder = work / f"with requirements in {place}"
     (folder / place).mkdir(parents=True)
-    (folder / place / "requirements.txt").write_text("scikit-learn==1.4.2\n")
+    (folder / place / "requirements.txt").write_text("scikit-learn==1.9.0\n")
     (folder / "hello.py").write_text("print('hello')\n")
     settings |= {"source_dir": str(folder), "base_job_name": f"hello-{len(installers)}"}
     estimator = SKLearn(entry_point="hello.py", **settings)
@@ -831,15 +845,15 @@ for place, job in zip(installers, ends, strict=True):
         print(place, "sent", tar.getnames())
     log = jobs.log(session, job["TrainingJobName"])
     pip_said[place] = [line for line in log if line.startswith("Requirement")]
-assert any("scikit-learn==1.4.2" in line for line in pip_said["."])
+assert any("scikit-learn==1.9.0" in line for line in pip_said["."])
 assert pip_said["settings"] == []
 
 # %% [markdown]
 # ## Key points
 #
-# - One order form for all frameworks: a class looks up the image for a
-#   version, the generic `Estimator` takes its address
-# - `image_uris` knows versions and addresses; write neither down
+# - One order form for all frameworks; each class takes the address of an image
+# - An image has an end: look it up before you choose, and look the address up
+#   instead of writing it down
 # - `fit(wait=False)`, then await: four jobs take as long as the slowest
 # - Hyperparameters arrive as words; the script must refuse what it does not
 #   know, and read `False` as false

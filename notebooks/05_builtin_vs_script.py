@@ -41,7 +41,7 @@ import stages
 import titanic
 import train_xgboost
 import workshop
-from workshop import builtin_data, costs, jobs
+from workshop import builtin_data, costs, images, jobs
 
 # %% [markdown]
 # As always: a session with our bucket, a role for the jobs, and the passenger
@@ -57,13 +57,12 @@ print(workshop.home(session))
 # ## One image, two ways in
 #
 # For a built-in algorithm there is no class of its own. One takes the generic
-# `Estimator` and gives it the address of an image, which `image_uris` knows.
+# `Estimator` and gives it the address of an image (lesson 04).
 
 # %%
-from sagemaker import image_uris
 from sagemaker.estimator import Estimator
 
-image = image_uris.retrieve("xgboost", session.boto_region_name, "3.0-5")
+image = images.uri("xgboost", session.boto_region_name)
 image
 
 # %% [markdown]
@@ -89,7 +88,8 @@ our_script = {
     "entry_point": "train_xgboost.py",
     "source_dir": "../scripts/training",
     "code_location": results,
-    "framework_version": "3.0-5",
+    "image_uri": image,
+    "framework_version": "3.2-0",
 }
 
 # %% [markdown]

@@ -37,7 +37,7 @@ sys.path[:0] = ["../scripts", "../scripts/training"]
 
 import train_torch
 import workshop
-from workshop import costs, jobs, live
+from workshop import costs, images, jobs, live
 
 session = workshop.session()
 role = workshop.execution_role(session)
@@ -76,8 +76,7 @@ from sagemaker.pytorch import PyTorch
 network = common | {
     "entry_point": "train_torch.py",
     "source_dir": "../scripts/training",
-    "framework_version": "2.8",
-    "py_version": "py312",
+    "image_uri": images.uri("pytorch", session.boto_region_name),
     "metric_definitions": train_torch.METRIC_DEFINITIONS,
     "base_job_name": "watched-network",
 }
@@ -418,7 +417,9 @@ estimator.model_data
 
 # %% [markdown]
 # `attach` prints the statuses once more, and now the estimator, too, has
-# survived the kernel.
+# survived the kernel. (`XGBoost.attach` and `SKLearn.attach` look the image up
+# in the SDK's table, do not find it there, and fail with a `ValueError`;
+# `Estimator.attach` takes any job.)
 #
 # ## A gallery of failures
 #
@@ -430,8 +431,9 @@ estimator.model_data
 # %%
 from sagemaker.xgboost import XGBoost
 
-image = common | {"framework_version": "3.0-5"}
-sound = image | {"source_dir": "../scripts/training", "entry_point": "train_xgboost.py"}
+image = images.uri("xgboost", session.boto_region_name)
+small = common | {"image_uri": image, "framework_version": "3.2-0"}
+sound = small | {"source_dir": "../scripts/training", "entry_point": "train_xgboost.py"}
 gallery = {}
 
 
@@ -456,7 +458,7 @@ folder = os.environ["SM_CHANNEL_TRAIN"]
 table = pd.concat(pd.read_csv(f"{folder}/{name}") for name in os.listdir(folder))
 print(len(table), "passengers, of mean age", table["age"].mean())
 """)
-faulty = image | {"source_dir": str(own)}
+faulty = small | {"source_dir": str(own)}
 start("script error", XGBoost(**faulty, entry_point="broken.py"))
 
 # %% [markdown]

@@ -49,7 +49,7 @@ import train_torch
 import train_xgboost
 import workshop
 from simulation import make_titanic
-from workshop import costs, hosts_diff, jobs
+from workshop import costs, hosts_diff, images, jobs
 
 # %% [markdown]
 # As always: a session with our bucket, a role, and the passenger lists in S3.
@@ -153,6 +153,8 @@ common = {
     "disable_profiler": True,
     "debugger_hook_config": False,
 }
+image = images.uri("xgboost", session.boto_region_name)
+in_xgboost = {"image_uri": image, "framework_version": "3.2-0"}
 started = []
 
 
@@ -176,7 +178,7 @@ kinds = {
 
 def look(inputs, count):
     settings = common | {"instance_count": count, "base_job_name": "channels"}
-    settings |= {"entry_point": "show_channels.py", "framework_version": "3.0-5"}
+    settings |= in_xgboost | {"entry_point": "show_channels.py"}
     return start(XGBoost(**settings), {"train": inputs})
 
 
@@ -244,8 +246,9 @@ for title, rows in predicted.items():
 # %%
 from sagemaker.pytorch import PyTorch
 
-network = common | {"entry_point": "train_torch.py", "framework_version": "2.8"}
-network |= {"py_version": "py312", "metric_definitions": train_torch.METRIC_DEFINITIONS}
+image = images.uri("pytorch", session.boto_region_name)
+network = common | {"entry_point": "train_torch.py", "image_uri": image}
+network |= {"metric_definitions": train_torch.METRIC_DEFINITIONS}
 learning = {"epochs": 12, "early_stopping_epochs": 0, "dropout": 0.0, "batch_size": 64}
 
 
@@ -463,7 +466,7 @@ assert after[0] == after[1]
 # XGBoost's own means (`hosts/xgboost_group.py`).
 
 # %%
-trees = common | {"entry_point": "train_xgboost.py", "framework_version": "3.0-5"}
+trees = common | in_xgboost | {"entry_point": "train_xgboost.py"}
 
 
 def start_trees(count, inputs, name="trees", **hyperparameters):

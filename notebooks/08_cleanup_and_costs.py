@@ -37,7 +37,7 @@ import sys
 sys.path[:0] = ["../scripts", "../scripts/training"]
 
 import workshop
-from workshop import cleanup, costs, jobs
+from workshop import cleanup, costs, images, jobs
 
 session = workshop.session()
 role = workshop.execution_role(session)
@@ -71,7 +71,8 @@ common = {
 done = XGBoost(
     **common,
     entry_point="train_xgboost.py",
-    framework_version="3.0-5",
+    image_uri=images.uri("xgboost", session.boto_region_name),
+    framework_version="3.2-0",
     base_job_name="done",
 )
 done.fit({"train": channels["train"]}, wait=False)
@@ -87,8 +88,7 @@ from sagemaker.pytorch import PyTorch
 forgotten = PyTorch(
     **common,
     entry_point="train_torch.py",
-    framework_version="2.8",
-    py_version="py312",
+    image_uri=images.uri("pytorch", session.boto_region_name),
     base_job_name="forgotten",
     hyperparameters={"epochs": 100_000, "early_stopping_epochs": 0},
 )

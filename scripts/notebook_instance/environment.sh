@@ -4,16 +4,20 @@
 #
 # The environment is the project's own .venv, made by .ci/make_venv as on any machine: it is whole, or
 # not taken for whole, and made again only where requirements.txt has changed. The instance's kernels are
-# Python 3.10; 3.11 comes from conda-forge by the instance's own conda, into the folder that outlives a
-# stop, so that a later start needs no network (a package of the system would be gone by then).
+# Python 3.10; 3.12, the training images' own, comes from conda-forge by the instance's own conda, into the
+# folder that outlives a stop, so that a later start needs no network (a package of the system would be
+# gone by then).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 KEPT=$(dirname "$PWD")
 STATE=$KEPT/.workshop
-PYTHON_FOLDER=$STATE/python-3.11
+PYTHON_FOLDER=$STATE/python-3.12
 CONDA=/home/ec2-user/anaconda3/bin/conda
 
 mkdir -p "$STATE"
+for earlier in "$STATE"/python-3.*; do # what .venv was made from
+    if [ -e "$earlier/complete" ]; then PYTHON_FOLDER=$earlier; fi
+done
 if [ ! -t 1 ]; then exec >"$KEPT/workshop-environment.log" 2>&1; fi
 # auto_stop.py looks at this lock: while it is held the instance does not stop itself. It ends with the
 # processes that hold it, however they end, and each of these has a limit.
@@ -23,10 +27,10 @@ flock 9
 get_python() {
     [ ! -e "$PYTHON_FOLDER/complete" ] || return 0
     if [ ! -x "$CONDA" ]; then
-        echo "There is no conda in $CONDA; a python3.11 on the PATH will do."
+        echo "There is no conda in $CONDA; a Python 3.11, 3.12 or 3.13 on the PATH will do."
         return 0
     fi
-    packages=(python=3.11 pip)
+    packages=("python=${PYTHON_FOLDER##*-}" pip)
     command -v cc >/dev/null || packages+=(c-compiler)
     echo "Getting ${packages[*]} from conda-forge: once, a minute or two."
     rm -rf "$PYTHON_FOLDER"
@@ -36,7 +40,7 @@ get_python() {
 }
 
 make_environment() {
-    if [ -e "$PYTHON_FOLDER/complete" ]; then export PYTHON=$PYTHON_FOLDER/bin/python3.11; fi
+    if [ -e "$PYTHON_FOLDER/complete" ]; then export PYTHON=$PYTHON_FOLDER/bin/python3; fi
     for compiler in "$PYTHON_FOLDER"/bin/*-conda-linux-gnu-cc; do
         if [ -x "$compiler" ]; then export CC=$compiler; fi
     done

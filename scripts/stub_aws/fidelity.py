@@ -101,10 +101,16 @@ def accepted(treatment: Treatment) -> str:
 def image_table() -> str:
     """Return the table of the images that have a stand-in."""
     rows = [
-        f"| `{image.repository}` | {image.package} {image.installed} | `{image.training_module}` |"
+        f"| `{image.repository}` | {image.package} {public(image.installed)} "
+        f"| `{image.training_module}` |"
         for image in IMAGES.values()
     ]
     return "\n".join(["| image | stand-in | toolkit entry |", "|---|---|---|", *rows])
+
+
+def public(version: str | None) -> str:
+    """Return a version without the name of its build: the page is the same on every machine."""
+    return (version or "not installed").partition("+")[0]
 
 
 def tables() -> str:

@@ -58,7 +58,8 @@ IMAGES = {
     for image in (
         Image("sagemaker-xgboost", "xgboost", "XGBoost", "xgboost_container:main"),
         Image("sagemaker-scikit-learn", "scikit-learn", "scikit-learn", "sklearn_container:main"),
-        Image("pytorch-training", "torch", "PyTorch", "pytorch_container:main"),
+        Image("pytorch", "torch", "PyTorch", "pytorch_container:main"),  # from PyTorch 2.11 on
+        Image("pytorch-training", "torch", "PyTorch", "pytorch_container:main"),  # up to 2.10
     )
 }
 

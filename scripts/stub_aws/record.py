@@ -23,10 +23,11 @@ def record(stub: StubAWS) -> dict[str, Any]:
 
 
 def order(job: Job) -> dict[str, Any]:
-    """Return what bounds the price of a job, and its tags."""
+    """Return what bounds the price of a job, its image and its tags."""
     resources = job.request["ResourceConfig"]
     return {
         "tags": {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])},
+        "image": job.request["AlgorithmSpecification"].get("TrainingImage", ""),
         "instance_type": resources["InstanceType"],
         "instance_count": resources["InstanceCount"],
         "volume_gb": resources.get("VolumeSizeInGB", 0),

@@ -1,11 +1,12 @@
-"""What train_xgboost.py does after every round, and at the end: imports xgboost, so import it late.
+"""What train_xgboost.py does after every round and at the end, and how it reads a model back.
 
-XGBoost calls the methods of these classes by their names.
+This imports xgboost, so import it late. XGBoost calls the methods of these classes by their names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xgboost
@@ -86,3 +87,16 @@ class Predictions(xgboost.callback.TrainingCallback):
             self.probabilities[name] = model.predict(matrix, iteration_range=(0, rounds))
         self._data.clear()
         return model
+
+
+def load(path: Path) -> xgboost.Booster:
+    """Load a model from its file, JSON or UBJ.
+
+    Raises xgboost.core.XGBoostError if it cannot be read, or is not whole.
+    """
+    data = path.read_bytes()
+    if data[:1] + data[-1:] != b"{}":  # XGBoost 3.2 reads on behind a file that was cut off
+        raise xgboost.core.XGBoostError("the file is not whole")
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(data))
+    return booster

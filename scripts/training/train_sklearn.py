@@ -154,7 +154,8 @@ def fit(
     count = threads(args, len(y))
     machine = {"model__n_jobs": count} if args.model == "forest" else {}
     if args.model != "logistic" and len(y) > entry_point.ROWS_PER_THREAD:
-        machine["model__verbose"] = 1  # it will take its time: scikit-learn's own lines of progress
+        # It will take its time: scikit-learn's own lines of progress, of boosting one a tree.
+        machine["model__verbose"] = 2 if args.model == "boosting" else 1
     pipeline.set_params(**machine)
     print(f"training {args.model} on {len(y):,} rows, {count} thread(s) ...", flush=True)
     start = time.perf_counter()

@@ -272,10 +272,11 @@ def model_fn(model_dir: str | Path) -> xgboost.Booster:
     """
     import xgboost
 
+    from boosting import load
+
     path = saved_file(model_dir, MODEL_FILE)
-    booster = xgboost.Booster()
     try:
-        booster.load_model(bytearray(path.read_bytes()))
+        booster = load(path)
     except xgboost.core.XGBoostError as error:
         raise titanic.DataError(
             f"{path}: XGBoost {xgboost.__version__} cannot read this model; it may be damaged, or "

@@ -353,19 +353,25 @@ _LOOKS = {".csv": _check_csv, ".libsvm": _check_libsvm, ".parquet": _check_parqu
 
 
 def load_model(model_dir: str | Path) -> xgboost.Booster:
-    """Return the model of a job, from its unpacked ``model.tar.gz``. Raises DataError if there is
-    none.
+    """Return the model of a job, from its unpacked ``model.tar.gz``.
+
+    Raises DataError if there is none, or not all of it.
 
     The algorithm got no names of features, so they are named here, where they are as many as ours:
     then the model can be used as ``train_xgboost.predict`` uses it.
     """
     import xgboost
 
+    import boosting
+
     path = Path(model_dir, MODEL_FILE)
     if not path.is_file():
         raise DataError(f"{path}: no such file; is this the folder the model was unpacked to?")
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(path.read_bytes()))
+    try:
+        booster = boosting.load(path)
+    except xgboost.core.XGBoostError as error:
+        message = f"{path}: this is no whole XGBoost model; fetch the artifact again."
+        raise DataError(message) from error
     if booster.num_features() == len(titanic.FEATURES):
         booster.feature_names = list(titanic.FEATURES)
     return booster

@@ -182,9 +182,9 @@ def phases(*descriptions: Description) -> pd.DataFrame:
         )
     order = [name for name in PHASES if any(name in row for row in rows.values())]
     others = [name for row in rows.values() for name in row if name not in PHASES]
-    return pd.DataFrame.from_dict(
-        rows, orient="index", columns=[*order, *dict.fromkeys(others)], dtype=float
-    )
+    columns = [*order, *dict.fromkeys(others)]
+    # Not `from_dict`: before pandas 3 it leaves out a job that has no phase yet.
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype=float)
 
 
 def log(session: sagemaker.Session, job_name: str) -> list[str]:

@@ -26,8 +26,9 @@ from lessons import run as run_lessons
 from stub_aws.instance import namespaces_available
 from tests.support import lesson_walk
 from tests.support.missing_rights import ONLY_AWS, ONLY_WHERE
-from tests.support.stub_jobs import NONE_HERE
+from tests.support.stub_jobs import NONE_HERE, REGION
 from tests.support.stub_roles import actions, shipped
+from workshop import images
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -146,6 +147,8 @@ def test_the_walk() -> None:
     assert {tag.get(ours["Key"]) for tag in tags} == {ours["Value"]}, "a job is not tagged"
     known = {lesson.partition("_")[0] for lesson in LESSONS}
     assert {tag["lesson"] for tag in tags} <= known
+    ordered = {images.uri(framework, REGION) for framework in ("xgboost", "sklearn", "pytorch")}
+    assert {job["image"] for job in seen["jobs"]} == ordered
 
 
 def test_lessons_work_in_a_bucket_that_somebody_else_made_and_leave_it_as_it_was() -> None:

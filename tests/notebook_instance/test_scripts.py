@@ -162,7 +162,7 @@ def test_the_first_start_makes_a_kernel(workshop: Workshop, first: Machine) -> N
     assert scratch_of_ipykernel() <= workshop.scratch_before
     call = (workshop.kept / "conda-calls").read_text()
     assert "--override-channels --channel conda-forge" in call
-    assert "python=3.11" in call
+    assert "python=3.12" in call
 
 
 def test_the_kernel_is_that_of_make_kernel(first: Machine) -> None:
@@ -275,7 +275,7 @@ def test_an_interrupted_build_is_never_taken_for_whole(workshop: Workshop, first
 
 
 def test_a_python_that_is_not_whole_is_got_again(workshop: Workshop, first: Machine) -> None:
-    (workshop.state / "python-3.11" / "complete").unlink()
+    (workshop.state / "python-3.12" / "complete").unlink()
     calls = workshop.conda_calls()
     with workshop.machine(network=False) as machine:
         workshop.start(machine)

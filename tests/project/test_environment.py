@@ -19,9 +19,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from workshop import images
+
 ROOT = Path(__file__).resolve().parents[2]
 MAKE_VENV = ROOT / ".ci" / "make_venv"
-SDK3_PACKAGES = ROOT / ".venv-sdk3" / "lib" / "python3.11" / "site-packages"
+SDK3_PACKAGES = [str(path) for path in ROOT.glob(".venv-sdk3/lib/python3.*/site-packages")]
 
 
 def requirements(name: str) -> list[Requirement]:
@@ -30,12 +32,38 @@ def requirements(name: str) -> list[Requirement]:
     return [Requirement(line) for line in lines if line.strip()]
 
 
-def read_lock(name: str) -> dict[str, Requirement]:
-    return {canonicalize_name(r.name): r for r in requirements(name)}
+PYTHONS = ["3.11", "3.12", "3.13"]
+SYSTEMS = {
+    "Linux": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
+    "ARM": {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "aarch64"},
+    "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64"},
+}
+
+
+def applies(requirement: Requirement, python: str, system: str) -> bool:
+    """Check whether a line is for this Python, in any of its releases, on this system."""
+    versions = {"python_version": python, "python_full_version": f"{python}.2"}
+    environment = SYSTEMS[system] | versions | {"os_name": "posix"}
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+def read_lock(name: str, python: str | None = None, system: str = "Linux") -> dict:
+    """Return a lock's lines by package, for one Python and system; here if none is named."""
+    found = {}
+    for line in requirements(name):
+        here = line.marker is None or line.marker.evaluate()
+        if applies(line, python, system) if python else here:
+            package = canonicalize_name(line.name)
+            assert package not in found, f"{package} has two versions"
+            found[package] = line
+    return found
 
 
 LOCK = read_lock("requirements.txt")
 LOCKS = {"requirements": LOCK, "requirements-sdk3": read_lock("requirements-sdk3.txt")}
+each_environment = pytest.mark.parametrize(
+    ("python", "system"), [(python, system) for python in PYTHONS for system in SYSTEMS]
+)
 
 
 def locked(name: str, lock: dict[str, Requirement] = LOCK) -> Version:
@@ -44,10 +72,11 @@ def locked(name: str, lock: dict[str, Requirement] = LOCK) -> Version:
     return Version(pin.version)
 
 
-@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
-def test_every_line_of_a_lock_is_one_exact_version(lock: dict[str, Requirement]) -> None:
-    assert len(lock) > 100
-    for requirement in lock.values():
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_line_of_a_lock_is_one_exact_version(name: str) -> None:
+    lines = requirements(f"{name}.txt")
+    assert len(lines) > 100
+    for requirement in lines:
         operators = [specifier.operator for specifier in requirement.specifier]
         assert operators == ["=="], requirement
         (pin,) = requirement.specifier
@@ -66,14 +95,22 @@ def test_no_file_says_where_packages_come_from(name: str) -> None:
     assert not re.search(r"(?<![\w.])/(home|root|tmp|opt|usr|work|Users)\b", text)
 
 
+@each_environment
 @pytest.mark.parametrize("name", LOCKS)
-def test_the_lock_covers_what_we_choose(name: str) -> None:
-    chosen = requirements(f"{name}.in")
+def test_the_lock_covers_what_we_choose(name: str, python: str, system: str) -> None:
+    lock = read_lock(f"{name}.txt", python, system)
+    chosen = [line for line in requirements(f"{name}.in") if applies(line, python, system)]
     assert chosen
+    assert len(lock) > 100
     for requirement in chosen:
-        assert requirement.specifier.contains(locked(requirement.name, LOCKS[name])), requirement
-        lock_marker = LOCKS[name][canonicalize_name(requirement.name)].marker
-        assert str(lock_marker) == str(requirement.marker), requirement
+        assert requirement.specifier.contains(locked(requirement.name, lock)), requirement
+
+
+def test_torch_decides_alone_what_comes_of_cuda() -> None:
+    """With CUDA's packages in the lock, they would come with torch's CPU build, too."""
+    names = {canonicalize_name(line.name) for line in requirements("requirements.txt")}
+    cuda = {name for name in names if name.startswith(("nvidia-", "cuda-", "triton"))}
+    assert cuda == {"nvidia-nccl-cu12"}  # XGBoost's, and in requirements.in
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -87,10 +124,9 @@ def test_each_choice_says_why(name: str) -> None:
 
 def test_what_is_installed_is_the_lock() -> None:
     installed = {canonicalize_name(d.name): d.version for d in distributions()}
-    for name, requirement in LOCK.items():
-        if requirement.marker is None or requirement.marker.evaluate():
-            assert name in installed, f"{name} is not installed: run `make env`"
-            assert Version(installed[name]).public == str(locked(name)), name
+    for name in LOCK:
+        assert name in installed, f"{name} is not installed: run `make env`"
+        assert Version(installed[name]).public == str(locked(name)), name
 
 
 def test_what_is_installed_fits_together() -> None:
@@ -102,7 +138,7 @@ def test_what_is_installed_fits_together() -> None:
 OLDEST = "3.11.0"  # Debian 12 has 3.11.2
 ENVIRONMENTS = {
     "requirements": distributions,
-    "requirements-sdk3": lambda: distributions(path=[str(SDK3_PACKAGES)]),
+    "requirements-sdk3": lambda: distributions(path=SDK3_PACKAGES),
 }
 
 
@@ -115,9 +151,8 @@ def test_each_lock_installs_on_the_oldest_python(name: str) -> None:
     assert len(limits) > 100, "run `make clients`"
     late = {
         package: limits[package]
-        for package, requirement in LOCKS[name].items()
-        if (requirement.marker is None or requirement.marker.evaluate())
-        and OLDEST not in SpecifierSet(limits[package] or "")
+        for package in LOCKS[name]
+        if OLDEST not in SpecifierSet(limits[package] or "")
     }
     assert late == {}
 
@@ -158,23 +193,30 @@ def test_nothing_needs_a_later_3_11() -> None:
 
 def test_the_versions_are_those_of_the_training_images() -> None:
     assert locked("sagemaker") in SpecifierSet(">=2.257,<3")
-    # The images are called sagemaker-xgboost:3.0-5 and sagemaker-scikit-learn:1.4-2, after
-    # what they hold: https://docs.aws.amazon.com/sagemaker/latest/dg/ecr-us-east-1.html
-    assert str(locked("xgboost")) == "3.0.5"
-    assert str(locked("scikit-learn")) == "1.4.2"
+    for framework, distribution in {"xgboost": "xgboost", "sklearn": "scikit-learn"}.items():
+        tag = images.find(framework).version  # the version of the framework, and the image's own
+        assert locked(distribution).release[:2] == Version(tag.partition("-")[0]).release
+    assert locked("torch").release[:2] == Version(images.find("pytorch").version).release
     assert str(locked("sagemaker-training")) == "5.1.4"
-    assert version("xgboost") == "3.0.5"
+    assert version("xgboost") == str(locked("xgboost"))
 
 
-def test_make_and_conda_use_the_same_python_and_lock() -> None:
+def test_make_conda_and_ci_use_the_same_pythons_and_lock() -> None:
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     (python,) = [d for d in conda if isinstance(d, str) and d.startswith("python")]
     (pip,) = [d["pip"] for d in conda if isinstance(d, dict)]
     script = MAKE_VENV.read_text()
-    wanted = set(re.findall(r"= (3\.\d+) \]", script))
-    assert wanted == {"3.11"}
-    assert python == "python=3.11"
-    assert sys.version_info[:2] == (3, 11)
+    (newest_first,) = re.findall(r'^PYTHONS="(.*)"', script, re.MULTILINE)
+    assert newest_first.split() == PYTHONS[::-1]
+    assert python == f"python={images.find('pytorch').python}"  # that of the images
+    assert python.removeprefix("python=") in PYTHONS
+    assert f"{sys.version_info[0]}.{sys.version_info[1]}" in PYTHONS
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    minor = {".".join(run["python"].split(".")[:2]) for run in matrix["include"]}
+    assert minor == set(PYTHONS)
+    (oldest,) = re.findall(r"^OLDEST=(.*)", (ROOT / ".ci" / "make_lock").read_text(), re.MULTILINE)
+    assert oldest == PYTHONS[0]
     assert pip == ["-r requirements.txt"]
     assert "LOCK=${2:-requirements.txt}" in script
     assert ".ci/make_venv" in (ROOT / "Makefile").read_text()
@@ -193,8 +235,9 @@ case "$*" in
     "-m pip --version") [ ! -e no-pip ] ;;
     "-m ruff "*) ;;
     "-m pytest "*) echo "$*" >pytest-words; mkdir -p "${3#--basetemp=}/gw0"; exit 3 ;;
-    *"pip install"*) echo pip >>calls; echo "Collecting nothing"; echo "ERROR: no $PIP_EXIT" >&2
-                     exit "$PIP_EXIT" ;;
+    *"pip install"*) echo pip >>calls; echo "${LOGGED:-Collecting nothing}"
+                     if [ -n "${LOGGED:-}" ]; then sleep 2; fi
+                     echo "ERROR: no $PIP_EXIT" >&2; exit "$PIP_EXIT" ;;
 esac
 """
 
@@ -208,10 +251,15 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "requirements.txt").write_text("first==1\n")
     (folder / "headers").mkdir()
     (folder / "headers" / "Python.h").touch()
-    fake = folder / "fake-python"
-    fake.write_text(FAKE_PYTHON)
-    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    fake_python(folder / "fake-python")
     return folder
+
+
+def fake_python(path: Path, version: str = "$VERSION") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(FAKE_PYTHON.replace("$VERSION", version))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
 
 
 def make_env(
@@ -219,7 +267,7 @@ def make_env(
 ) -> subprocess.CompletedProcess[str]:
     """`make env` or `make clients` there, by default with an interpreter that is right."""
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
-    settings = {"PYTHON": str(checkout / "fake-python"), "VERSION": "3.11", "PIP_EXIT": "0"}
+    settings = {"PYTHON": str(checkout / "fake-python"), "VERSION": "3.12", "PIP_EXIT": "0"}
     return subprocess.run(
         ["make", "--no-print-directory", target],
         cwd=checkout,
@@ -240,7 +288,7 @@ def test_the_lock_is_installed_once(checkout: Path) -> None:
     first, second = make_env(checkout), make_env(checkout)
     assert first.returncode == 0, first.stderr
     assert "Setting up .venv" in first.stdout
-    assert f"made with {checkout / 'fake-python'} (Python 3.11.2)\n" in first.stdout
+    assert f"made with {checkout / 'fake-python'} (Python 3.12.2)\n" in first.stdout
     assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 1)
 
 
@@ -276,7 +324,7 @@ def test_a_changed_lock_is_installed_in_place(checkout: Path) -> None:
     (checkout / "requirements.txt").write_text("first==2\n")
     done = make_env(checkout)
     assert done.returncode == 0
-    assert "kept: .venv/bin/python (Python 3.11.2)\n" in done.stdout
+    assert "kept: .venv/bin/python (Python 3.12.2)\n" in done.stdout
     assert calls_of_pip(checkout) == 2
     assert (checkout / ".venv" / "kept").exists()
 
@@ -322,10 +370,11 @@ def test_a_venv_whose_python_is_gone_is_made_anew(checkout: Path) -> None:
     assert calls_of_pip(checkout) == 2
 
 
+OURS = "needs Python 3.11, 3.12 or 3.13"
 SENTENCES = {
-    "another Python": ({"VERSION": "3.10"}, "needs Python 3.11, and '.*' is Python 3.10"),
+    "another Python": ({"VERSION": "3.10"}, f"{OURS}, and '.*' is Python 3.10"),
     "no such Python": ({"PYTHON": "/nowhere/python"}, "'/nowhere/python' is not there or does not"),
-    "no C headers": ({"INCLUDE": "/nowhere"}, "lacks its C header files.*: python3.11-dev;"),
+    "no C headers": ({"INCLUDE": "/nowhere"}, "lacks its C header files.*: python3.12-dev;"),
     "no C compiler": ({"CC": "false"}, "needs a C compiler .* 'false' does not compile"),
 }
 
@@ -343,14 +392,103 @@ def test_what_is_missing_is_told_in_one_sentence(
 
 
 def test_a_venv_of_another_python_is_left_alone(checkout: Path) -> None:
-    other = checkout / ".venv" / "bin" / "python"
-    other.parent.mkdir(parents=True)
-    other.write_text("#!/bin/sh\necho 3.12\n")
-    other.chmod(0o755)
+    other = fake_python(checkout / ".venv" / "bin" / "python", "3.10")
     done = make_env(checkout)
-    assert ".venv holds Python 3.12" in done.stderr
+    assert ".venv holds Python 3.10, and this workshop needs 3.11, 3.12 or 3.13: " in done.stderr
     assert other.exists()
     assert calls_of_pip(checkout) == 0
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "lock has changed"])
+def test_a_python_that_the_venv_does_not_hold_is_refused(checkout: Path, ready: bool) -> None:
+    """Not: passed over, so that somebody tests another Python than the one that was named."""
+    make_env(checkout)
+    if not ready:
+        (checkout / "requirements.txt").write_text("first==2\n")
+    newer = fake_python(checkout / "newer", "3.13")
+    done = make_env(checkout, PYTHON=str(newer))
+    assert f".venv holds Python 3.12, and '{newer}' is Python 3.13: remove it" in done.stderr
+    assert calls_of_pip(checkout) == 1
+    assert make_env(checkout, PYTHON="").stderr == ""
+
+
+SEARCH = {  # what is where -> which one is taken
+    "the newest": ({"bin/python3.12": "3.12", "bin/python3.13": "3.13"}, "bin/python3.13"),
+    "one of pyenv": (
+        {"bin/python3.12": "3.12", ".pyenv/versions/3.13.5/bin/python": "3.13"},
+        ".pyenv/versions/3.13.5/bin/python",
+    ),
+    "one by its plain name": (
+        {"bin/python3": "3.13", "bin/python3.12": "3.12"},
+        "bin/python3",
+    ),
+    "not one too new": ({"bin/python3": "3.14", "bin/python3.12": "3.12"}, "bin/python3.12"),
+    "not one that cannot run": (
+        {"bin/python3.13": "", "bin/python3.12": "3.12"},
+        "bin/python3.12",
+    ),
+}
+
+
+@pytest.mark.parametrize(("there", "taken"), SEARCH.values(), ids=SEARCH.keys())
+def test_make_takes_the_newest_python_and_says_which(
+    there: dict[str, str], taken: str, checkout: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for path, number in there.items():
+        fake_python(home / path, number)
+    path = f"{home / 'bin'}:/usr/bin:/bin"
+    done = make_env(checkout, PYTHON="", PYENV_ROOT="", HOME=str(home), PATH=path)
+    assert done.returncode == 0, done.stderr
+    # found on the PATH, an interpreter is shown by the path by which it was started
+    assert f"made with {home / taken} (Python {there[taken]}.2)\n" in done.stdout
+
+
+def test_without_any_python_of_ours_it_says_so(checkout: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("make", "sh", "awk", "cmp", "grep", "sed", "cat", "printf"):
+        (tools / name).symlink_to(shutil.which(name))
+    done = make_env(checkout, PYTHON="", HOME=str(tmp_path), PYENV_ROOT="", PATH=str(tools))
+    assert f"This workshop {OURS}, and none was found on the PATH" in done.stderr
+
+
+WHEEL = "-cp312-cp312-manylinux_2_28_x86_64.whl"
+CUDA = {  # a line of pip's log -> whether it tells of the build with CUDA
+    f"  Downloading torch-2.13.0{WHEEL} (526.6 MB)": True,
+    f"  Downloading torch-2.13.0{WHEEL}.metadata (30 kB)": True,
+    "Collecting nvidia-cublas==13.1.1.3 (from torch==2.13.0)": True,
+    f"  Downloading torch-2.13.0%2Bcpu{WHEEL} (190 MB)": False,
+    f"Processing ./wheels/torch-2.13.0+cpu{WHEEL}": False,
+    "  Downloading torch-2.13.0-cp312-none-macosx_14_0_arm64.whl": False,
+    "Collecting nvidia-nccl-cu12==2.32.3": False,  # XGBoost's
+}
+
+
+@pytest.mark.parametrize(("line", "told"), CUDA.items())
+def test_the_build_with_cuda_is_told_before_most_of_it_is_fetched(
+    line: str, told: bool, checkout: Path
+) -> None:
+    done = make_env(checkout, LOGGED=line, PIP_EXIT="1")
+    sentences = [line for line in done.stdout.splitlines() if "with CUDA" in line]
+    assert len(sentences) == told
+    for sentence in sentences:
+        assert "stop here (Ctrl-C), set PIP_EXTRA_INDEX_URL to the index of CPU builds" in sentence
+
+
+def test_what_was_installed_is_measured(checkout: Path) -> None:
+    without = make_env(checkout)
+    assert re.search(r"ready after \d+ s; it takes \d+ MB\.$", without.stdout, re.MULTILINE)
+    assert "CUDA" not in without.stdout
+    for folder in ("nccl", "cublas"):  # NCCL is XGBoost's, with or without CUDA
+        libraries = checkout / ".venv/lib/python3.12/site-packages/nvidia" / folder
+        libraries.mkdir(parents=True)
+        (libraries / "lib.so").write_bytes(bytes(7 * 2**20))
+        (checkout / "requirements.txt").write_text(f"{folder}==2\n")
+        done = make_env(checkout)
+        assert ("CUDA" in done.stdout) is (folder == "cublas")
+    (line,) = [line for line in done.stdout.splitlines() if "CUDA" in line]
+    assert re.match(r"[78] MB of that are CUDA, .*, set PIP_EXTRA_INDEX_URL to the index", line)
 
 
 def test_lint_and_test_run_the_same_checkers() -> None:

@@ -799,11 +799,12 @@ def test_folds_hold_each_row_once_and_their_share_of_each_class():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"objective": "count:poisson"}, UserError, "label must be nonnegative"),
+        # The image knows these by older words of XGBoost's, so it takes them for the algorithm's.
+        ({"objective": "count:poisson"}, AlgorithmError, "label must be non-negative for Poisson"),
         (
             {"objective": "multi:softmax", "num_class": "2"},
-            UserError,
-            r"label must be in \[0, num_class\)",
+            AlgorithmError,
+            r"label must be discrete values in the range of \[0, num_class\)",
         ),
         ({"_kfold": "2"}, AlgorithmError, "XGB train call failed with exception:\n 'NoneType'"),
         ({"updater": "refresh"}, AlgorithmError, "XGB train call failed with exception:\n "),
@@ -814,6 +815,13 @@ def test_what_xgboost_refuses_is_the_users_or_the_algorithms_fault(host, given, 
     with pytest.raises(error, match=message):
         host.run({"num_round": "2", **given})
     assert list(host.model.iterdir()) == []
+
+
+def test_a_validation_label_that_is_no_class_is_the_users_fault(host):
+    host.add("train", {"a.csv": "0,1\n1,2\n1,3\n"})
+    host.add("validation", {"b.csv": "5,1\n"})
+    with pytest.raises(UserError, match=r"label must be in \[0, num_class\)"):
+        host.run({"num_round": "2", "objective": "multi:softmax", "num_class": "2"})
 
 
 def test_dask_needs_gpus(host, rows):
@@ -869,7 +877,7 @@ def test_sagemaker_defines_the_metrics_of_its_xgboost_image(image, defined):
 
 
 @pytest.mark.parametrize(
-    ("tag", "told"), [("3.0-5", False), ("1.5-1", True), ("1.7-1", True), ("latest", False)]
+    ("tag", "told"), [("3.2-0", False), ("1.5-1", True), ("3.0-5", True), ("latest", False)]
 )
 def test_another_version_of_the_image_is_told(tag, told):
     sentence = images.IMAGES["sagemaker-xgboost"].difference(f"host/sagemaker-xgboost:{tag}")
@@ -935,8 +943,8 @@ def final_metrics(description):
     return {item["MetricName"]: item["Value"] for item in description["FinalMetricDataList"]}
 
 
-def algorithm(tag="3.0-5", **more):
-    uri = IMAGE.replace("3.0-5", tag)
+def algorithm(tag="3.2-0", **more):
+    uri = IMAGE.replace("3.2-0", tag)
     return {"TrainingImage": uri, "TrainingInputMode": "File", **more}
 
 
@@ -1116,7 +1124,7 @@ from sagemaker.inputs import TrainingInput
 
 session = sagemaker.Session()
 estimator = Estimator(
-    sagemaker.image_uris.retrieve("xgboost", session.boto_region_name, "3.0-5"),
+    "{image}",
     role=sagemaker.get_execution_role(),
     instance_count=1,
     instance_type="ml.m5.large",
@@ -1134,7 +1142,7 @@ print("metrics=" + ",".join(sorted(set(frame["metric_name"]))))
 def test_sdk_2_trains_it_and_reads_its_metrics(jobs, stub_aws, rows, tmp_path):
     uri = jobs.account.put(f"{unique('sdk')}/train.csv", as_csv(rows))
     done = subprocess.run(
-        [sys.executable, "-c", ESTIMATOR.format(bucket=BUCKET, uri=uri)],
+        [sys.executable, "-c", ESTIMATOR.format(bucket=BUCKET, image=IMAGE, uri=uri)],
         env=stub_aws.environment,
         cwd=tmp_path,
         capture_output=True,

@@ -209,7 +209,7 @@ tell(keys=[name for name in os.environ if name.startswith("AWS_") and "KEY" in n
 @needs_namespaces
 def test_a_job_may_bring_its_own_entrypoint(account):
     specification = {
-        "TrainingImage": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5",
+        "TrainingImage": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.2-0",
         "TrainingInputMode": "File",
         "ContainerEntrypoint": ["/bin/sh", "-c"],
         "ContainerArguments": ['echo "$0 $TRAINING_JOB_NAME" > /opt/ml/model/said', "hello"],

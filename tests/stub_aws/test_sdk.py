@@ -15,6 +15,7 @@ from tests.support.stub_jobs import (
     ONCE,
     PATIENCE_S,
     PRELUDE,
+    XGBOOST_IMAGE,
     Account,
     Meeting,
     eventually,
@@ -52,7 +53,8 @@ def estimator(sdk, tmp_path):
         arguments = {
             "entry_point": "train.py",
             "source_dir": str(tmp_path),
-            "framework_version": "3.0-5",
+            "image_uri": XGBOOST_IMAGE,
+            "framework_version": "3.2-0",
             "role": sdk.get_execution_role(),
             "instance_count": 1,
             "instance_type": "ml.m5.large",

@@ -1,5 +1,8 @@
 """Runs every entry point on the versions that SageMaker's images carry: `make test-images`.
 
+    python -m tests.support.image_environments               all images
+    python -m tests.support.image_environments 3.2-0 2.13    only those with these in their names
+
 For each image, and each Python that it runs on or could, an environment of its own is made under
 build/images from the image's own pins (kept, so that the next run is quick). In it, the image's
 entry point trains and its artifact is opened; XGBoost's also on two hosts, which must make the same
@@ -53,9 +56,18 @@ class Image:
     opens: bool = True
 
 
-# Versions from the images' Dockerfiles (aws/sagemaker-xgboost-container, -scikit-learn-container).
-# Where a Python is newer than the image's own, the oldest builds that there are for it.
+# Versions from the images' own files (aws/deep-learning-containers; before 2026
+# aws/sagemaker-xgboost-container and -scikit-learn-container). Where a Python is newer than the
+# image's own, the oldest builds that there are for it. A test holds the table to data/images.csv:
+# whatever AWS still patches is here, and of the older ones those that people still have models of.
 IMAGES = (
+    Image(
+        "XGBoost 3.2-0",
+        "train_xgboost",
+        {"3.12": "numpy==2.1.0 pandas==2.2.3 pyarrow==22.0.0 scipy==1.15.0"},
+        own="3.12",
+        alone="xgboost==3.2.0",
+    ),
     Image(
         "XGBoost 3.0-5",
         "train_xgboost",
@@ -74,12 +86,19 @@ IMAGES = (
         own="3.8",
     ),
     Image(
+        "scikit-learn 1.9-0",
+        "train_sklearn",
+        {"3.12": "scikit-learn==1.9.0 numpy==2.5.1 scipy==1.18.0 pandas==2.2.3 pyarrow==25.0.0"},
+        own="3.12",
+    ),
+    Image(
         "scikit-learn 1.4-2",
         "train_sklearn",
         dict.fromkeys(
             ("3.10", "3.12"), "scikit-learn==1.4.2 numpy==2.1.0 pandas==2.2.3 pyarrow==17.0.0"
         ),
         own="3.10",
+        opens=False,  # a pickle of another version
     ),
     Image(
         "scikit-learn 1.2-1",
@@ -91,10 +110,22 @@ IMAGES = (
         opens=False,  # a pickle of another version
     ),
     Image(
-        "PyTorch",
+        "PyTorch 2.14",
         "train_torch",
-        dict.fromkeys(("3.10", "3.12"), "torch==2.13.0 numpy pandas<3 pyarrow"),
+        {"3.12": "torch==2.14.0 numpy pandas<3 pyarrow"},
         own="3.12",
+    ),
+    Image(
+        "PyTorch 2.13",
+        "train_torch",
+        {"3.12": "torch==2.13.0 numpy pandas<3 pyarrow"},
+        own="3.12",
+    ),
+    Image(
+        "PyTorch 2.10",
+        "train_torch",
+        {"3.13": "torch==2.10.0 numpy pandas<3 pyarrow"},
+        own="3.13",
     ),
 )
 
@@ -237,10 +268,12 @@ def importable(python: Path, package: str) -> bool:
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
-def main() -> int:
-    """Run all; prints a table and returns 1 if anything failed or nothing ran."""
+def main(wanted: list[str]) -> int:
+    """Run those, or all; prints a table and returns 1 if anything failed or nothing ran."""
     rows, failures, ran = [("image", "Python", "on the test list", "in the notebook")], [], 0
     for image in IMAGES:
+        if wanted and not any(part in image.name for part in wanted):
+            continue
         for version in image.pins:
             base = interpreter(version)
             label = version + (" (the image's)" if version == image.own else "")
@@ -269,4 +302,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -39,10 +39,10 @@ from stub_aws.validation import validation_message
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
-XGBOOST_IMAGE = f"{REGISTRY}/sagemaker-xgboost:3.0-5"
+XGBOOST_IMAGE = f"{REGISTRY}/sagemaker-xgboost:3.2-0"
 # The image of the tests' own scripts: one whose jobs may define metrics.
-IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.4-2-cpu-py3"
-PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.6-cpu-py312"
+IMAGE = f"{REGISTRY}/sagemaker-scikit-learn:1.9-0-cpu-py3"
+PYTORCH = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.13-cpu-amzn2023-sagemaker"
 BUCKET = "sagemaker-workshop-123456789012-us-east-1"
 OUR_TAG = {"Key": "workshop", "Value": "sagemaker-training"}  # so it is the workshop's
 ROLE_ARN = f"arn:aws:iam::123456789012:role/{ROLE_NAME}"

@@ -231,6 +231,15 @@ def test_a_model_gets_our_features_names_only_where_it_has_as_many(tmp_path):
         assert builtin_data.load_model(tmp_path).feature_names == names
 
 
+@pytest.mark.parametrize("cut", [slice(100), slice(0), slice(0, -1), slice(1, None)])
+def test_half_a_model_is_refused(cut, tmp_path):
+    """XGBoost 3.2 itself ends the whole process at some of these."""
+    model = xgb.train({}, xgb.DMatrix(np.eye(3), label=[0, 1, 0]), 2).save_raw("ubj")
+    (tmp_path / builtin_data.MODEL_FILE).write_bytes(bytes(model)[cut])
+    with pytest.raises(titanic.DataError, match="no whole XGBoost model"):
+        builtin_data.load_model(tmp_path)
+
+
 def test_no_model_is_refused(tmp_path):
     with pytest.raises(titanic.DataError, match="unpacked to"):
         builtin_data.load_model(tmp_path)

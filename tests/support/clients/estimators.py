@@ -18,6 +18,10 @@ from sagemaker.pytorch import PyTorch
 from sagemaker.sklearn import SKLearn
 from sagemaker.xgboost import XGBoost
 
+# The registries of AWS's images in us-east-1; the SDK's own table does not know these images.
+ALGORITHMS = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
+FRAMEWORKS = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+
 # Not for the XGBoost image, whose metrics are SageMaker's own.
 METRICS = {
     "metric_definitions": [{"Name": "train:auc", "Regex": r"\btrain:auc=([0-9.]+);"}],
@@ -29,12 +33,14 @@ def estimators(bucket: str, folder: str) -> dict[str, Estimator]:
     xgboost = {"entry_point": "train_xgboost.py", "hyperparameters": {"num_round": 20, "seed": 7}}
     sklearn = {"entry_point": "train_sklearn.py", "hyperparameters": {"model": "logistic"}}
     torch = {"entry_point": "train_torch.py", "hyperparameters": {"epochs": 3}}
-    image = sagemaker.image_uris.retrieve("xgboost", "us-east-1", "3.0-5")
+    xgboost["image_uri"] = f"{ALGORITHMS}/sagemaker-xgboost:3.2-0"
+    sklearn["image_uri"] = f"{ALGORITHMS}/sagemaker-scikit-learn:1.9-0-cpu-py3"
+    torch["image_uri"] = f"{FRAMEWORKS}/pytorch:2.13-cpu-amzn2023-sagemaker"
     kinds = {
-        "XGBoost": (XGBoost, xgboost | {"framework_version": "3.0-5"}),
-        "Estimator": (Estimator, xgboost | {"image_uri": image}),
-        "SKLearn": (SKLearn, sklearn | METRICS | {"framework_version": "1.4-2"}),
-        "PyTorch": (PyTorch, torch | METRICS | {"framework_version": "2.6", "py_version": "py312"}),
+        "XGBoost": (XGBoost, xgboost | {"framework_version": "3.2-0"}),
+        "Estimator": (Estimator, xgboost),
+        "SKLearn": (SKLearn, sklearn | METRICS),
+        "PyTorch": (PyTorch, torch | METRICS),
     }
     role = sagemaker.get_execution_role()
     return {
@@ -50,19 +56,28 @@ def estimators(bucket: str, folder: str) -> dict[str, Estimator]:
     }
 
 
+def attach(kind: type, name: str, session: sagemaker.Session) -> str:
+    """Attach by the class of a framework; return what it says where it cannot."""
+    try:
+        return kind.attach(name, sagemaker_session=session).model_data
+    except ValueError as error:
+        return str(error)
+
+
 def train(estimator: Estimator, uri: str) -> dict:
     """Train, and say what the SDK knows of the job: described, attached to, analysed, listed."""
     estimator.fit({"train": uri}, wait=False)
     estimator.logs()
     name = estimator.latest_training_job.name
     session = estimator.sagemaker_session
-    attached = type(estimator).attach(name, sagemaker_session=session)
+    attached = Estimator.attach(name, sagemaker_session=session)
     asked = TrainingJobAnalytics(name, ["train:auc"], sagemaker_session=session).dataframe()
     listed = session.sagemaker_client.list_training_jobs(NameContains=name)
     return {
         "status": estimator.latest_training_job.describe()["TrainingJobStatus"],
         "model": estimator.model_data,
         "attached": [attached.model_data, attached.hyperparameters()],
+        "by its class": attach(type(estimator), name, session),
         "train:auc": asked["value"].tolist() if len(asked) else [],
         "listed": [job["TrainingJobName"] for job in listed["TrainingJobSummaries"]] == [name],
     }

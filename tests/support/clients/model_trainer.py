@@ -19,7 +19,7 @@ except ModuleNotFoundError:
     from sagemaker.modules.configs import Compute, InputData, OutputDataConfig, SourceCode
     from sagemaker.modules.train import ModelTrainer
 
-IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.0-5"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:3.2-0"
 HYPERPARAMETERS = {"num_round": 20, "seed": 7}
 COMMAND = "python -m needed && python train_xgboost.py --num_round 20 --seed 7"
 

@@ -22,7 +22,8 @@ DIVIDE = (
     "data across instances properly. See https://docs.aws.amazon.com/sagemaker/latest/dg/"
     "xgboost.html#Instance-XGBoost-distributed-training-divide-data. "
 )
-# Parts of XGBoost's messages which the image takes for the person's fault.
+# Parts of XGBoost's messages which the image takes for the person's fault. XGBoost 3.2 has other
+# words for some of them, which the image does not know, as far as its public source shows.
 USERS_FAULTS = (
     "label must be in [0,1] for logistic regression",
     "label must be in [0, num_class)",
