@@ -1,7 +1,8 @@
 """Every lesson of notebooks/ keeps to the rules, comes from its .py, and works from end to end.
 
-Each lesson is executed alone on a fresh stub, by nbmake; and in a walk on one stub, by our runner:
-backwards from 07 to 01, then 08, which cleans up and leaves nothing, then 01 to 03 once more. With
+Each lesson is executed alone on a fresh stub, by nbmake, under AWS's managed policy; and under the
+workshop's own in a walk on one stub, by our runner: backwards from 07 to 01, then 08, which cleans
+up and leaves nothing, then 01 to 03 once more. With
 WORKSHOP_FULL_WALK=1, as CI has it once a week, all go back, so each runs twice on one account and
 follows and precedes every other. Executed notebooks and pages stay under build/tests/.
 """
@@ -24,15 +25,16 @@ from lessons import pairs as notebook_pairs
 from lessons import rules as lesson_rules
 from lessons import run as run_lessons
 from stub_aws.instance import namespaces_available
+from stub_aws.roles import FULL_ACCESS
 from tests.support import lesson_walk
-from tests.support.missing_rights import ONLY_AWS, ONLY_WHERE
+from tests.support.missing_permissions import ONLY_AWS, ONLY_WHERE
 from tests.support.stub_jobs import NONE_HERE, REGION
 from tests.support.stub_roles import actions, shipped
 from workshop import images
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-KEPT = ROOT / "build" / "tests"
+REPORTS = ROOT / "build" / "tests"
 LESSONS = [py.stem for py in notebook_pairs.sources()]
 CELL_TIMEOUT = 600  # seconds
 
@@ -77,10 +79,15 @@ def checkout() -> dict[str, str]:
     return {str(f.relative_to(ROOT)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def on_a_fresh_stub(*command: str, record: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of this Python on a stub AWS of its own, which may `record` what it saw."""
-    recording = ["--record", str(record)] if record else []
-    started = [sys.executable, "-m", "lessons.on_stub", *recording]
+def on_a_fresh_stub(
+    *command: str, record: Path | None = None, policy: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of this Python on a stub AWS of its own, which may `record` what it saw.
+
+    The role has this policy, else the workshop's.
+    """
+    options = [*(["--policy", policy] if policy else []), *(["--record", record] if record else [])]
+    started = [sys.executable, "-m", "lessons.on_stub", *map(str, options)]
     started += [sys.executable, "-m", *command]
     with run_lessons.strict_kernels() as variables:
         environment = {**os.environ, **variables}
@@ -93,15 +100,17 @@ def on_a_fresh_stub(*command: str, record: Path | None = None) -> subprocess.Com
 @pytest.mark.long(turn=1)
 @each_lesson
 def test_the_lesson_works_alone(lesson: str) -> None:
+    """Each runs to its end under the policy that AWS manages; the walk is under the workshop's."""
     if not lesson_walk.can_run(lesson):
         pytest.skip(NONE_HERE)
     before = checkout()
-    report = KEPT / "alone" / f"{lesson}.xml"
+    report = REPORTS / "alone" / f"{lesson}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     done = on_a_fresh_stub(
         *("pytest", "--nbmake", f"--nbmake-timeout={CELL_TIMEOUT}", "-p", "no:cacheprovider"),
         *(f"--junitxml={report}", f"notebooks/{lesson}.ipynb"),
+        policy=FULL_ACCESS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (suite,) = ElementTree.parse(report).getroot()  # noqa: S314 - our own file
@@ -119,7 +128,7 @@ def test_the_walk() -> None:
     """Lessons work in another order, and after each other; they leave nothing, and begin again."""
     before = checkout()
     full = os.environ.get("WORKSHOP_FULL_WALK") == "1"
-    folder = KEPT / "walk"
+    folder = REPORTS / "walk"
     (folder / "walk.json").unlink(missing_ok=True)
     done = on_a_fresh_stub(
         *("tests.support.lesson_walk", f"--timeout={CELL_TIMEOUT}", f"--output={folder}"),
@@ -138,24 +147,24 @@ def test_the_walk() -> None:
     assert checkout() == before
     assert walk["left"] == {}, "the last lesson left something that bills"
 
-    seen = json.loads((folder / "record.json").read_text())
-    unused = set(actions(shipped())) - set(seen["actions"]) - ONLY_AWS.keys() - ONLY_WHERE.keys()
-    assert unused == set(), "no lesson uses these rights: take them out of the policy"
-    assert seen["jobs"]
-    tags = [job["tags"] for job in seen["jobs"]]
+    record = json.loads((folder / "record.json").read_text())
+    unused = set(actions(shipped())) - set(record["actions"]) - ONLY_AWS.keys() - ONLY_WHERE.keys()
+    assert unused == set(), "no lesson uses these permissions: take them out of the policy"
+    assert record["jobs"]
+    tags = [job["tags"] for job in record["jobs"]]
     ours = workshop.WORKSHOP_TAG
     assert {tag.get(ours["Key"]) for tag in tags} == {ours["Value"]}, "a job is not tagged"
     known = {lesson.partition("_")[0] for lesson in LESSONS}
     assert {tag["lesson"] for tag in tags} <= known
     ordered = {images.uri(framework, REGION) for framework in ("xgboost", "sklearn", "pytorch")}
-    assert {job["image"] for job in seen["jobs"]} == ordered
+    assert {job["image"] for job in record["jobs"]} == ordered
 
 
 def test_lessons_work_in_a_bucket_that_somebody_else_made_and_leave_it_as_it_was() -> None:
-    folder = KEPT / "borrowed"
+    folder = REPORTS / "borrowed"
     (folder / "borrowed.json").unlink(missing_ok=True)
     done = on_a_fresh_stub("tests.support.borrowed_walk", f"--output={folder}")
     assert done.returncode == 0, done.stdout + done.stderr
-    seen = json.loads((folder / "borrowed.json").read_text())
-    assert len(seen["before"]["objects"]) == 3
-    assert seen["after"] == seen["before"]
+    content = json.loads((folder / "borrowed.json").read_text())
+    assert len(content["before"]["objects"]) == 3
+    assert content["after"] == content["before"]

@@ -15,7 +15,7 @@ import pytest
 import workshop
 from tests.support.strangers import everything_of
 from tests.support.stub_jobs import BUCKET
-from tests.support.stub_roles import ADMINISTRATOR, MANAGED, WHOLE, Lab, lab
+from tests.support.stub_roles import ADMINISTRATOR, FULL_POLICY, MANAGED, Lab, lab
 from workshop import buckets, cleanup
 
 pytestmark = pytest.mark.one_worker
@@ -76,8 +76,8 @@ def test_the_clean_up_deletes_what_lessons_wrote_and_the_next_lesson_can_begin(
     assert cleanup.remaining(session) == {}
     assert buckets.prepare(s3, ACCOUNT) == BUCKET
     # whoever has our policy uses it, too, and deletes no more than that
-    assert buckets.prepare(aws.boto(WHOLE).client("s3"), ACCOUNT) == BUCKET
-    cleanup.delete(aws.look(WHOLE), cleanup.inventory(aws.look(WHOLE)))
+    assert buckets.prepare(aws.boto(FULL_POLICY).client("s3"), ACCOUNT) == BUCKET
+    cleanup.delete(aws.look(FULL_POLICY), cleanup.inventory(aws.look(FULL_POLICY)))
     assert keys(owner) == ["diary/of-somebody", buckets.NOTE]
 
 
