@@ -37,10 +37,10 @@ NETWORK = {"MASTER_PORT": "7777", "GLOO_SOCKET_IFNAME": "lo0" if sys.platform ==
 
 
 class Program(NamedTuple):
-    """What is run: a script of scripts/ and its arguments."""
+    """A script of scripts/ and its arguments."""
 
     script: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
 
 
 TREES = ("--num_round=10", "--early_stopping_rounds=0")
@@ -51,29 +51,29 @@ PROGRAMS = {
 }
 
 
-def peaks(commands: list[tuple[list[str], dict[str, str]]], said: Path) -> list[int]:
-    """Run processes at once; the peak resident set of each, in bytes.
+def peaks(commands: list[tuple[list[str], dict[str, str]]], logs: Path) -> list[int]:
+    """Run processes at once, and return the peak resident set of each, in bytes.
 
-    Raises SystemExit with what one of them complained of, if it fails.
+    Raises SystemExit with the end of its log if one of them fails.
     """
     running = []
     for number, (command, variables) in enumerate(commands):
-        with (said / f"{number}.log").open("wb") as log:
+        with (logs / f"{number}.log").open("wb") as log:
             running.append(
                 subprocess.Popen(
                     command, env={**os.environ, **variables}, stdout=log, stderr=subprocess.STDOUT
                 )
             )
-    found = []
+    peaks_bytes = []
     for number, process in enumerate(running):
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             for other in running[number + 1 :]:
                 other.kill()
-            raise SystemExit((said / f"{number}.log").read_text()[-2000:])
-        found.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-    return found
+            raise SystemExit((logs / f"{number}.log").read_text()[-2000:])
+        peaks_bytes.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    return peaks_bytes
 
 
 def train(program: Program, files: Sequence[Path], hosts: int) -> int:
@@ -94,7 +94,7 @@ def commands(
         (folder / "train").mkdir(parents=True)
         for file in files[rank::hosts]:
             (folder / "train" / file.name).symlink_to(file)
-        command = [sys.executable, str(SCRIPTS / program.script), *program.words]
+        command = [sys.executable, str(SCRIPTS / program.script), *program.arguments]
         variables = {
             "SM_CHANNEL_TRAIN": str(folder / "train"),
             "SM_MODEL_DIR": str(folder / "model"),

@@ -38,7 +38,7 @@ model = xgb.train(
     verbose_eval=False,
 )
 for matrix, labels in ((train, y_train), (test, y_test)):
-    chances = model.predict(matrix)
-    print(accuracy_score(labels, chances > 0.5), log_loss(labels, chances))
-    print(roc_auc_score(labels, chances))
+    probabilities = model.predict(matrix)
+    print(accuracy_score(labels, probabilities > 0.5), log_loss(labels, probabilities))
+    print(roc_auc_score(labels, probabilities))
 model.save_model(f"{folder}/model.ubj")

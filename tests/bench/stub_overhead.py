@@ -53,12 +53,12 @@ def ways(account: Account, scratch: Path) -> dict[str, Callable[[], float]]:
     }
     empty = scratch / "empty.py"
     empty.write_text(PRELUDE, encoding="utf-8")
-    places = {"SM_MODEL_DIR": str(scratch), "SM_OUTPUT_DATA_DIR": str(scratch)}
+    folders = {"SM_MODEL_DIR": str(scratch), "SM_OUTPUT_DATA_DIR": str(scratch)}
     ends = {"ContainerEntrypoint": ["/bin/true"]}
     specification = {"TrainingImage": IMAGE, "TrainingInputMode": "File"}
 
     def by_hand(*arguments: str | Path) -> Callable[[], float]:
-        return lambda: command(sys.executable, *arguments, environment=os.environ | places)
+        return lambda: command(sys.executable, *arguments, environment=os.environ | folders)
 
     def job(**request: Any) -> Callable[[], float]:
         return lambda: milliseconds(account.run(**request))
@@ -73,10 +73,12 @@ def ways(account: Account, scratch: Path) -> dict[str, Callable[[], float]]:
     }
 
 
-def command(*words: str | Path, environment: dict[str, str]) -> float:
+def command(*arguments: str | Path, environment: dict[str, str]) -> float:
     """Run a command; its wall time."""
     start = time.perf_counter()
-    subprocess.run(words, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        arguments, env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=True
+    )
     return 1000 * (time.perf_counter() - start)
 
 

@@ -57,14 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(batch: int, width: int, count: int, device: torch.device) -> list[Row]:
     """Measure one setting."""
     label = f"batch {batch}, width {width}"
-    words = ["--batch_size", str(batch), "--width", str(width), "--epochs", "1", "--nthread", "1"]
+    common = ["--batch_size", str(batch), "--width", str(width), "--epochs", "1", "--nthread", "1"]
     ways: dict[str, list[str]] = {"train_torch.py": ["--amp", "off", "--compile", "false"]}
     if device.type == "cuda":
         ways["train_torch.py, bf16"] = ["--amp", "bf16", "--compile", "false"]
         ways["train_torch.py, compiled"] = ["--amp", "off", "--compile", "true"]
         ways["train_torch.py, compiled, bf16"] = ["--amp", "bf16", "--compile", "true"]
     parser = train_torch.parser()
-    args = {name: parser.parse_args([*words, *more]) for name, more in ways.items()}
+    args = {name: parser.parse_args([*common, *more]) for name, more in ways.items()}
     plain = args["train_torch.py"]
     with devices.repeatable(plain, device), tempfile.TemporaryDirectory() as folder:
         parts = made(count, device, plain)

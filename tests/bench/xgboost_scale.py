@@ -104,12 +104,12 @@ class Turn(NamedTuple):
 
 def measure(program: str, source: Path, folder: Path, rounds: int, depth: int, cpus: int) -> Turn:
     """Run one program once."""
-    words = [f"--train={source}", f"--model_dir={folder}", f"--output_data_dir={folder}"]
-    words += [f"--num_round={rounds}", f"--max_depth={depth}", "--early_stopping_rounds=0"]
-    words += [f"--nthread={cpus}"]
+    common = [f"--train={source}", f"--model_dir={folder}", f"--output_data_dir={folder}"]
+    common += [f"--num_round={rounds}", f"--max_depth={depth}", "--early_stopping_rounds=0"]
+    common += [f"--nthread={cpus}"]
     commands = {
-        "script": ["-c", MEASURED, str(SCRIPTS), str(SCRIPTS / "train_xgboost.py"), *words],
-        "bare": ["-c", BARE, str(SCRIPTS), *words],
+        "script": ["-c", MEASURED, str(SCRIPTS), str(SCRIPTS / "train_xgboost.py"), *common],
+        "bare": ["-c", BARE, str(SCRIPTS), *common],
         "pandas": [
             *("-c", MEASURED, str(SCRIPTS), str(Path(__file__).with_name("obvious_pandas.py"))),
             *map(str, (source, folder, rounds, depth, cpus)),
@@ -128,9 +128,9 @@ def measure(program: str, source: Path, folder: Path, rounds: int, depth: int, c
     if done.returncode:
         raise SystemExit(f"{program} failed:\n{done.stderr}")
     lines = done.stdout.splitlines()
-    told = json.loads(lines[-1])
+    measured = json.loads(lines[-1])
     inside = stages.of_log(lines) if program == "script" else {}
-    return Turn(told.get("wall_s", wall_s), told["cpu_s"], told.get("peak", 0), inside)
+    return Turn(measured.get("wall_s", wall_s), measured["cpu_s"], measured.get("peak", 0), inside)
 
 
 def compare(rows: int, repeats: int, rounds: int, depth: int, cpus: int) -> dict[str, list[Turn]]:
@@ -161,12 +161,14 @@ def report(rows: int, turns: dict[str, list[Turn]]) -> str:
         wall, cpu = median(program, "wall_s"), median(program, "cpu_s")
         lines.append(f"  {program:7} {wall:7.2f} s wall {cpu:7.2f} s CPU {peak}")
     inside = [turn.stages for turn in turns["script"]]
-    told = {
+    of_script = {
         name: statistics.median(one[name] for one in inside)
         for name in inside[0]
         if name not in ("peak_memory_gb", "cpu_s")
     }
-    lines.append("  script: " + ", ".join(f"{name} {value:.2f} s" for name, value in told.items()))
+    lines.append(
+        "  script: " + ", ".join(f"{name} {value:.2f} s" for name, value in of_script.items())
+    )
     for clock in ("wall_s", "cpu_s"):
         bare = median("bare", clock)
         added, floor = median("script", clock) / bare - 1, median("floor", clock) / bare

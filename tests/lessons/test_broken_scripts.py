@@ -62,11 +62,11 @@ def run_lessons_of(checkout: Path, pages: Path, *lessons: str) -> subprocess.Com
 @pytest.mark.parametrize("how", BROKEN)
 def test_lesson_03_notices_a_broken_script(how: str, tmp_path: Path) -> None:
     checkout = copy_of_the_checkout(tmp_path / "checkout")
-    name, right, wrong = BROKEN[how]
+    name, original, broken = BROKEN[how]
     script = checkout / "scripts" / "training" / name
     text = script.read_text(encoding="utf-8")
-    assert right in text, "the script has changed: break it in its new form"
-    script.write_text(text.replace(right, wrong), encoding="utf-8")
+    assert original in text, "the script has changed: break it in its new form"
+    script.write_text(text.replace(original, broken), encoding="utf-8")
 
     done = run_lessons_of(checkout, tmp_path / "pages", "03")
     assert done.returncode == 1, done.stdout + done.stderr

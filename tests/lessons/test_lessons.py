@@ -25,14 +25,14 @@ from lessons import rules as lesson_rules
 from lessons import run as run_lessons
 from stub_aws.instance import namespaces_available
 from tests.support import lesson_walk
-from tests.support.missing_rights import ONLY_AWS, ONLY_WHERE
+from tests.support.missing_permissions import ONLY_AWS, ONLY_WHERE
 from tests.support.stub_jobs import NONE_HERE, REGION
 from tests.support.stub_roles import actions, shipped
 from workshop import images
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-KEPT = ROOT / "build" / "tests"
+REPORTS = ROOT / "build" / "tests"
 LESSONS = [py.stem for py in notebook_pairs.sources()]
 CELL_TIMEOUT = 600  # seconds
 
@@ -96,7 +96,7 @@ def test_the_lesson_works_alone(lesson: str) -> None:
     if not lesson_walk.can_run(lesson):
         pytest.skip(NONE_HERE)
     before = checkout()
-    report = KEPT / "alone" / f"{lesson}.xml"
+    report = REPORTS / "alone" / f"{lesson}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
     done = on_a_fresh_stub(
@@ -119,7 +119,7 @@ def test_the_walk() -> None:
     """Lessons work in another order, and after each other; they leave nothing, and begin again."""
     before = checkout()
     full = os.environ.get("WORKSHOP_FULL_WALK") == "1"
-    folder = KEPT / "walk"
+    folder = REPORTS / "walk"
     (folder / "walk.json").unlink(missing_ok=True)
     done = on_a_fresh_stub(
         *("tests.support.lesson_walk", f"--timeout={CELL_TIMEOUT}", f"--output={folder}"),
@@ -138,11 +138,11 @@ def test_the_walk() -> None:
     assert checkout() == before
     assert walk["left"] == {}, "the last lesson left something that bills"
 
-    seen = json.loads((folder / "record.json").read_text())
-    unused = set(actions(shipped())) - set(seen["actions"]) - ONLY_AWS.keys() - ONLY_WHERE.keys()
-    assert unused == set(), "no lesson uses these rights: take them out of the policy"
-    assert seen["jobs"]
-    tags = [job["tags"] for job in seen["jobs"]]
+    record = json.loads((folder / "record.json").read_text())
+    unused = set(actions(shipped())) - set(record["actions"]) - ONLY_AWS.keys() - ONLY_WHERE.keys()
+    assert unused == set(), "no lesson uses these permissions: take them out of the policy"
+    assert record["jobs"]
+    tags = [job["tags"] for job in record["jobs"]]
     ours = workshop.WORKSHOP_TAG
     assert {tag.get(ours["Key"]) for tag in tags} == {ours["Value"]}, "a job is not tagged"
     known = {lesson.partition("_")[0] for lesson in LESSONS}
@@ -152,10 +152,10 @@ def test_the_walk() -> None:
 
 
 def test_lessons_work_in_a_bucket_that_somebody_else_made_and_leave_it_as_it_was() -> None:
-    folder = KEPT / "borrowed"
+    folder = REPORTS / "borrowed"
     (folder / "borrowed.json").unlink(missing_ok=True)
     done = on_a_fresh_stub("tests.support.borrowed_walk", f"--output={folder}")
     assert done.returncode == 0, done.stdout + done.stderr
-    seen = json.loads((folder / "borrowed.json").read_text())
-    assert len(seen["before"]["objects"]) == 3
-    assert seen["after"] == seen["before"]
+    content = json.loads((folder / "borrowed.json").read_text())
+    assert len(content["before"]["objects"]) == 3
+    assert content["after"] == content["before"]

@@ -23,7 +23,7 @@ from tests.support.stub_jobs import (
     heed_signals,
     make_client,
 )
-from tests.support.stub_roles import ADMINISTRATOR, WHOLE, lab
+from tests.support.stub_roles import ADMINISTRATOR, FULL_POLICY, lab
 from workshop import costs
 
 JOB = {"instance_type": "ml.m5.large", "instance_count": 1, "volume_gb": 30, "max_run_s": 600}
@@ -57,10 +57,10 @@ def account():
 def here(account, monkeypatch):
     """Return this process with the account's environment; a client to look with."""
     monkeypatch.delenv("SAGEMAKER_WORKSHOP_BUCKET", raising=False)
-    for name, value in account.environments[WHOLE].items():
+    for name, value in account.environments[FULL_POLICY].items():
         if name.startswith(("AWS_", "SAGEMAKER_", "HTTP", "NO_PROXY")):
             monkeypatch.setenv(name, value)
-    return make_client(account.environments[WHOLE], "s3")
+    return make_client(account.environments[FULL_POLICY], "s3")
 
 
 def has_bucket(s3) -> bool:
@@ -87,13 +87,13 @@ def test_the_bound_is_price_by_machines_by_limit_and_the_disks():
     assert on_aws.bound([job]) == pytest.approx({"07": machines + disks})
 
 
-def test_the_bound_is_said_by_lesson_and_in_all():
-    said = on_aws.announcement(ORDERED)
+def test_the_bound_is_printed_by_lesson_and_in_all():
+    output = on_aws.announcement(ORDERED)
     one = sum(on_aws.bound(ORDERED[:1]).values())
-    assert said.startswith("3 training jobs.")
-    assert f"  lesson 03: {costs.dollars(2 * one)}\n" in said
-    assert f"  lesson 07: {costs.dollars(one)}\n" in said
-    assert f"at most {costs.dollars(3 * one)} in all" in said
+    assert output.startswith("3 training jobs.")
+    assert f"  lesson 03: {costs.dollars(2 * one)}\n" in output
+    assert f"  lesson 07: {costs.dollars(one)}\n" in output
+    assert f"at most {costs.dollars(3 * one)} in all" in output
 
 
 def test_a_type_without_a_price_stops_all(here, capsys):
@@ -109,7 +109,7 @@ def test_a_type_without_a_price_stops_all(here, capsys):
 @pytest.mark.parametrize("code", [0, 1])
 def test_whether_the_lessons_pass_or_fail_nothing_is_left(here, capfd, code):
     assert run("--yes", code=code) == code
-    said = capfd.readouterr().out
+    output = capfd.readouterr().out
     order = [
         "assumed-role/",
         "Of this workshop there is now",
@@ -118,8 +118,8 @@ def test_whether_the_lessons_pass_or_fail_nothing_is_left(here, capfd, code):
         "cleaning up",
         "Nothing of this workshop is left on AWS.",
     ]
-    places = [said.index(words) for words in order]
-    assert places == sorted(places)
+    positions = [output.index(text) for text in order]
+    assert positions == sorted(positions)
     assert not has_bucket(here)
 
 
@@ -127,10 +127,10 @@ def test_whether_the_lessons_pass_or_fail_nothing_is_left(here, capfd, code):
 def test_without_a_yes_nothing_is_started(here, capfd, monkeypatch, answer):
     monkeypatch.setattr("builtins.input", lambda _: answer)
     assert run() == 1
-    said = capfd.readouterr().out
-    assert "at most $" in said
-    assert said.endswith("Nothing was started.\n")
-    assert "at work" not in said
+    output = capfd.readouterr().out
+    assert "at most $" in output
+    assert output.endswith("Nothing was started.\n")
+    assert "at work" not in output
     assert not has_bucket(here)
 
 
@@ -154,8 +154,8 @@ def test_what_was_there_before_is_shown_first(here, capfd, monkeypatch):
     workshop.session()
     monkeypatch.setattr("builtins.input", lambda _: "no")
     assert run() == 1
-    said = capfd.readouterr().out
-    assert said.index(f"bucket: {BUCKET}") < said.index("at most $")
+    output = capfd.readouterr().out
+    assert output.index(f"bucket: {BUCKET}") < output.index("at most $")
     assert has_bucket(here)
     assert run("--yes") == 0
     assert not has_bucket(here)
@@ -183,10 +183,10 @@ def theirs(account, here):
 def test_a_strangers_bucket_is_named_and_stays_as_it_is(theirs, capfd, tags):
     before = theirs(tags)
     assert run("--yes") == 1
-    said = capfd.readouterr()
-    assert f"left alone, because it lacks the workshop's tag: {BUCKET}" in said.out
-    assert said.err.startswith(f"There is a bucket {BUCKET} without the workshop's tag")
-    assert "at work" not in said.out
+    output = capfd.readouterr()
+    assert f"left alone, because it lacks the workshop's tag: {BUCKET}" in output.out
+    assert output.err.startswith(f"There is a bucket {BUCKET} without the workshop's tag")
+    assert "at work" not in output.out
     assert everything_of(theirs.s3, BUCKET) == before
 
 
@@ -206,9 +206,9 @@ def test_a_bucket_that_is_asked_for_is_cleaned_of_the_lessons_things(theirs, cap
     before = theirs([])
     monkeypatch.setenv("SAGEMAKER_WORKSHOP_BUCKET", BUCKET)
     assert run("--yes") == 0
-    said = capfd.readouterr().out
-    assert f"left the bucket {BUCKET}, which the workshop did not make" in said
-    assert said.endswith("Nothing of this workshop is left on AWS.\n")
+    output = capfd.readouterr().out
+    assert f"left the bucket {BUCKET}, which the workshop did not make" in output
+    assert output.endswith("Nothing of this workshop is left on AWS.\n")
     assert everything_of(theirs.s3, BUCKET) == before
 
 
@@ -225,9 +225,9 @@ def test_without_credentials_it_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert run("--yes") == 1
-    said = capsys.readouterr()
-    assert said.err.startswith("No AWS credentials were found")
-    assert len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert output.err.startswith("No AWS credentials were found")
+    assert len(output.err.splitlines()) == 1
 
 
 def test_a_clean_up_that_fails_says_what_to_do(here, capsys, monkeypatch):
@@ -260,7 +260,7 @@ def start(account, command) -> subprocess.Popen[str]:
     return subprocess.Popen(
         program,
         cwd=REPOSITORY,
-        env={**os.environ, **account.environments[WHOLE]},
+        env={**os.environ, **account.environments[FULL_POLICY]},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -268,13 +268,13 @@ def start(account, command) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(process, words: str) -> str:
-    said = ""
+def wait_for(process, text: str) -> str:
+    output = ""
     for line in process.stdout:
-        said += line
-        if words in line:
-            return said
-    raise AssertionError(f"it never said {words!r}: {said}")
+        output += line
+        if text in line:
+            return output
+    raise AssertionError(f"it never printed {text!r}: {output}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -286,11 +286,11 @@ def test_a_signal_ends_the_lessons_and_cleans_up(account, here, number):
         for _ in range(3):  # an impatient person
             process.send_signal(number)
             time.sleep(0.05)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, said
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, output
     assert time.monotonic() - began < on_aws.PATIENCE_S
-    assert "ending the lessons, then cleaning up" in said
-    assert "Nothing of this workshop is left on AWS." in said
+    assert "ending the lessons, then cleaning up" in output
+    assert "Nothing of this workshop is left on AWS." in output
     assert not has_bucket(here)
 
 
@@ -371,17 +371,17 @@ def test_lessons_that_do_not_end_are_killed(monkeypatch):
 
 def test_the_rehearsal_is_on_the_stub_and_gives_its_record(monkeypatch, tmp_path):
     monkeypatch.setattr(on_aws, "KEPT", tmp_path)
-    seen = []
+    commands = []
 
     def child(command):
-        seen.append(command)
+        commands.append(command)
         record = Path(command[command.index("--record") + 1])
         record.write_text(json.dumps({"jobs": ORDERED}))
         return 0
 
     monkeypatch.setattr(on_aws, "run_child", child)
     assert on_aws.rehearse(["03", "08"]) == ORDERED
-    (command,) = seen
+    (command,) = commands
     assert command[1:3] == ["-m", "lessons.on_stub"]
     assert "--on-aws" not in command
     assert command[-2:] == ["03", "08"]

@@ -142,28 +142,28 @@ def test_a_good_sample_keeps_to_every_rule() -> None:
     assert problems(parse(GOOD)) == []
 
 
-@pytest.mark.parametrize(("old", "new", "complaint"), BAD.values(), ids=BAD.keys())
-def test_a_bad_change_is_found(old: str, new: str, complaint: str) -> None:
+@pytest.mark.parametrize(("old", "new", "expected"), BAD.values(), ids=BAD.keys())
+def test_a_bad_change_is_reported(old: str, new: str, expected: str) -> None:
     assert old in GOOD
-    found = problems(parse(GOOD.replace(old, new, -1 if old == "total" else 1)))
-    assert any(complaint in problem for problem in found), found
+    reported = problems(parse(GOOD.replace(old, new, -1 if old == "total" else 1)))
+    assert any(expected in problem for problem in reported), reported
 
 
-def test_what_only_an_ipynb_can_hide_is_found() -> None:
+def test_what_only_an_ipynb_can_hide_is_reported() -> None:
     notebook = parse(GOOD)
     notebook.metadata["execution"] = {"allow_errors": True}
     notebook.cells[1].metadata["nbmake"] = {"mock": {"total": 3}}
     notebook.cells[1].execution_count = 4
-    found = " ".join(problems(notebook))
-    for complaint in ("notebook metadata 'execution'", "metadata ['nbmake']", "stores outputs"):
-        assert complaint in found
+    reported = " ".join(problems(notebook))
+    for expected in ("notebook metadata 'execution'", "metadata ['nbmake']", "stores outputs"):
+        assert expected in reported
 
 
-def test_a_lesson_without_exercise_or_code_is_found() -> None:
+def test_a_lesson_without_exercise_or_code_is_reported() -> None:
     head = GOOD.split("\n\n# %%")[0]
-    found = " ".join(problems(parse(head)))
-    assert "there is no exercise" in found
-    assert "there is no code" in found
+    reported = " ".join(problems(parse(head)))
+    assert "there is no exercise" in reported
+    assert "there is no code" in reported
 
 
 def test_the_command_line(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:

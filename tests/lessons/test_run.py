@@ -122,17 +122,17 @@ def test_warnings_are_collected(tmp_path: Path) -> None:
     assert "FutureWarning: soon gone" in result.warnings[0]
 
 
-def test_pages_results_and_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pages_results_and_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = notebook(tmp_path, new_code_cell("print(6 * 7)"), name="01_good")
     bad = notebook(tmp_path, new_code_cell("first = 1\nfirst / 0"), name="02_bad")
     pages = tmp_path / "pages"
     run_lessons.run([good, bad], pages, timeout=60)
-    said = capsys.readouterr().out
-    assert said.splitlines()[0].split() == ["[1/2]", "01_good", "started"]
-    assert re.fullmatch(r"\[1/2\] 01_good +[\d.]+ s  passed", said.splitlines()[1])
-    assert "FAILED in cell 1: ZeroDivisionError: division by zero" in said
-    assert "first / 0" in said
-    assert "\x1b[" not in said
+    output = capsys.readouterr().out
+    assert output.splitlines()[0].split() == ["[1/2]", "01_good", "started"]
+    assert re.fullmatch(r"\[1/2\] 01_good +[\d.]+ s  passed", output.splitlines()[1])
+    assert "FAILED in cell 1: ZeroDivisionError: division by zero" in output
+    assert "first / 0" in output
+    assert "\x1b[" not in output
     results = json.loads((pages / "results.json").read_text())
     assert [(r["lesson"], r["passed"]) for r in results] == [("01_good", True), ("02_bad", False)]
     assert nbformat.read(pages / "01_good.ipynb", 4).cells[0].outputs[0].text == "42\n"
@@ -170,7 +170,7 @@ def test_the_exit_code_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("endpoint", [None, "https://s3.example.com", "https://127.example.com"])
-def test_the_real_aws_needs_a_word(
+def test_the_real_aws_needs_a_variable(
     endpoint: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -206,7 +206,7 @@ def start_long_lesson(tmp_path: Path) -> tuple[subprocess.Popen[str], list[int]]
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith(" "))
-    return runner, [int(word) for word in (tmp_path / "pid").read_text().split()]
+    return runner, [int(number) for number in (tmp_path / "pid").read_text().split()]
 
 
 def test_ctrl_c_ends_the_lesson_and_what_it_started(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from notebook_instance import template as instance_template
-from tests.support.instance_machine import HOME, KEPT, Machine
+from tests.support.instance_machine import HOME, PERSISTENT, Machine
 from tests.support.stub_jobs import StubProcess, eventually, needs_namespaces
 from tests.support.tiny_wheel import make_wheel
 
@@ -31,7 +31,7 @@ import auto_stop
 
 pytestmark = [needs_namespaces, pytest.mark.one_worker]
 ROOT = Path(__file__).resolve().parents[2]
-CLONE = KEPT / "sagemaker-workshop"
+CLONE = PERSISTENT / "sagemaker-workshop"
 FIVE_MINUTES = 300
 READY = "Ready: choose the kernel Python 3 (workshop)."
 JUPYTER = [sys.executable, "-m", "jupyter"]  # stands for the instance's own

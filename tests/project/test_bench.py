@@ -16,9 +16,9 @@ FOLDER = Path(bench.__file__).parent
 
 
 def test_every_benchmark_is_found_and_no_helper():
-    found = bench.benchmarks()
-    assert {"torch_throughput", "xgboost_scale"} <= set(found)
-    assert "obvious_pandas" not in found  # a script that is measured: to import it would run it
+    names = bench.benchmarks()
+    assert {"torch_throughput", "xgboost_scale"} <= set(names)
+    assert "obvious_pandas" not in names  # a script that is measured: to import it would run it
 
 
 def test_an_unknown_benchmark_is_named():
@@ -41,8 +41,8 @@ def test_hosts_of_the_memory_benchmark_share_the_files_and_train_one_model(tmp_p
     commands = memory_per_host.commands(program, files, 2, tmp_path)
     folders = [Path(variables["SM_CHANNEL_TRAIN"]) for _, variables in commands]
     assert [len(list(folder.iterdir())) for folder in folders] == [3, 2]
-    found = memory_per_host.peaks(commands, tmp_path)
-    assert min(found) > 50 * 2**20  # Python with pandas and XGBoost needs more than that
+    peaks = memory_per_host.peaks(commands, tmp_path)
+    assert min(peaks) > 50 * 2**20  # Python with pandas and XGBoost needs more than that
     assert "train: 2,136 rows from" in (tmp_path / "0.log").read_text()
     assert "train: 1,424 rows from" in (tmp_path / "1.log").read_text()
     checksums = {
@@ -75,10 +75,10 @@ def test_what_is_compared_makes_as_many_steps_on_as_many_rows(tmp_path, monkeypa
     cpu = torch.device("cpu")
     args = train_torch.parser().parse_args(["--batch_size", "16", "--epochs", "1"])
     parts = torch_throughput.made(40, cpu, args)
-    seen = []
+    steps = []
     real = torch.optim.AdamW.step
     monkeypatch.setattr(
-        torch.optim.AdamW, "step", lambda self, *rest: seen.append(1) or real(self, *rest)
+        torch.optim.AdamW, "step", lambda self, *rest: steps.append(1) or real(self, *rest)
     )
     for run in (
         torch_throughput.bare(parts["train"].own, args, cpu),
@@ -86,12 +86,12 @@ def test_what_is_compared_makes_as_many_steps_on_as_many_rows(tmp_path, monkeypa
         torch_throughput.validated(parts, args, cpu, str(tmp_path)),
         torch_throughput.single_rows(parts["train"].own, args, cpu),
     ):
-        seen.clear()
+        steps.clear()
         assert run() > 0
-        assert len(seen) == 3  # 16, 16 and 8 rows
+        assert len(steps) == 3  # 16, 16 and 8 rows
 
 
-def test_a_setting_is_measured_whole(capsys):
+def test_a_setting_is_measured_completely(capsys):
     rows = torch_throughput.compare(16, 8, 64, torch.device("cpu"))
     assert [row.name.split(",")[0].strip() for row in rows] == [
         "bare loop",

@@ -74,8 +74,8 @@ class CI:
         (self.checkout / ".gitignore").write_text("ignored\n")
         (self.checkout / "gone").touch()
         git = ["git", "-C", str(self.checkout)]
-        for words in (["init", "--quiet"], ["add", "."]):
-            subprocess.run([*git, *words], check=True)
+        for arguments in (["init", "--quiet"], ["add", "."]):
+            subprocess.run([*git, *arguments], check=True)
         (self.checkout / "gone").unlink()
         for name in ("new", "ignored"):
             (self.checkout / name).touch()
@@ -101,11 +101,11 @@ class CI:
 
     def run(self, user: str, **variables: str) -> subprocess.CompletedProcess[str]:
         with self.start(user, **variables) as process:
-            said, complained = process.communicate(timeout=LIMIT_S)
-            return subprocess.CompletedProcess([], process.returncode, said, complained)
+            stdout, stderr = process.communicate(timeout=LIMIT_S)
+            return subprocess.CompletedProcess([], process.returncode, stdout, stderr)
 
     def calls(self) -> list[dict[str, Any]]:
-        """How `make` was called, each time."""
+        """Return how `make` was called, each time."""
         return [json.loads(line) for line in (self.record / "make").read_text().splitlines()]
 
     def recorded(self, program: str) -> list[str]:

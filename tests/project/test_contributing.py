@@ -14,11 +14,11 @@ INVARIANTS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", PAGE, flags=re.MULTILI
 
 def named_tests(text: str) -> list[tuple[str, str]]:
     """Return (file, test) of each `file::test`; a bare `::test` is of the file before it."""
-    found, file = [], ""
+    tests, file = [], ""
     for path, name in re.findall(r"`(tests/[\w/.]+)?::(\w+)`", text):
         file = path or file
-        found.append((file, name))
-    return found
+        tests.append((file, name))
+    return tests
 
 
 def test_every_invariant_has_a_row() -> None:

@@ -179,15 +179,15 @@ def names_used(source: str) -> set[str]:
 
 
 def test_nothing_needs_a_later_3_11() -> None:
-    places = ("scripts/**/*.py", "notebooks/*.py", "tests/**/*.py")
-    files = {path for place in places for path in ROOT.glob(place)}
+    patterns = ("scripts/**/*.py", "notebooks/*.py", "tests/**/*.py")
+    files = {path for pattern in patterns for path in ROOT.glob(pattern)}
     assert len(files) > 100
-    found = {
+    wrong = {
         str(path.relative_to(ROOT)): names
         for path in files - {THE_COMPARISON}
         if (names := names_used(path.read_text(encoding="utf-8")) & LATER.keys())
     }
-    assert found == {}
+    assert wrong == {}
     assert "extractall" in names_used(THE_COMPARISON.read_text(encoding="utf-8"))
 
 
@@ -279,7 +279,7 @@ def make_env(
 
 
 def calls_of_pip(checkout: Path) -> int:
-    """How many times pip was started."""
+    """Return how many times pip was started."""
     calls = checkout / "calls"
     return len(calls.read_text().splitlines()) if calls.exists() else 0
 
@@ -308,8 +308,8 @@ def test_the_tests_leave_nothing_in_tmpdir(checkout: Path, tmp_path: Path) -> No
     scratch.mkdir()
     done = make_env(checkout, "test", TMPDIR=str(scratch), PYTEST_ARGS="-n 2")
     assert "Error 3" in done.stderr  # pytest's exit code
-    (words,) = (checkout / "pytest-words").read_text().splitlines()
-    assert re.fullmatch(rf"-m pytest --basetemp={scratch}/tmp\.\w+/pytest -n 2", words)
+    (arguments,) = (checkout / "pytest-words").read_text().splitlines()
+    assert re.fullmatch(rf"-m pytest --basetemp={scratch}/tmp\.\w+/pytest -n 2", arguments)
     assert list(scratch.iterdir()) == []
 
 
@@ -336,7 +336,7 @@ def test_a_lock_that_is_only_newer_installs_nothing(checkout: Path) -> None:
     assert calls_of_pip(checkout) == 1
 
 
-def test_a_failed_install_is_told_and_tried_again(checkout: Path) -> None:
+def test_a_failed_install_is_reported_and_tried_again(checkout: Path) -> None:
     failed = make_env(checkout, PIP_EXIT="3")
     assert failed.returncode != 0
     assert "ERROR: no 3" in failed.stderr
@@ -380,14 +380,14 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize(("variables", "sentence"), SENTENCES.values(), ids=SENTENCES.keys())
-def test_what_is_missing_is_told_in_one_sentence(
+def test_what_is_missing_is_reported_in_one_sentence(
     variables: dict[str, str], sentence: str, checkout: Path
 ) -> None:
     done = make_env(checkout, **variables)
     assert done.returncode != 0
-    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
-    assert len(said) == 1, said
-    assert re.search(sentence, said[0]), said
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert len(lines) == 1, lines
+    assert re.search(sentence, lines[0]), lines
     assert not (checkout / ".venv").exists()
 
 

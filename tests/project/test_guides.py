@@ -1,4 +1,4 @@
-"""The guides say what the lessons say: minutes, costs, words. And each lesson tells where it is."""
+"""The guides repeat the lessons' minutes, costs and terms; each lesson prints where it runs."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def minutes(number: str) -> tuple[int, int]:
 
 def cost(number: str) -> str:
     """Return the cost in a lesson's head, as the tables write it."""
-    said = head(number, "Cost on AWS")
-    if said.split()[0].rstrip(":") == "nothing":
+    stated = head(number, "Cost on AWS")
+    if stated.split()[0].rstrip(":") == "nothing":
         return "$0"
-    amount = re.search(r"\$\d+\.\d+", said)[0]
-    return f"< {amount}" if "less than" in said.partition(amount)[0] else amount
+    amount = re.search(r"\$\d+\.\d+", stated)[0]
+    return f"< {amount}" if "less than" in stated.partition(amount)[0] else amount
 
 
 def rows(text: str, columns: int) -> list[list[str]]:
     """Return the cells of all table rows with so many columns."""
-    found = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row] for row in found if len(row) == columns]
+    table = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in table if len(row) == columns]
 
 
 # --- README -----------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def test_each_term_is_used_in_the_lesson_that_explains_it(term, meaning, lesson)
 def test_the_words_of_the_objectives_are_in_the_glossary(number):
     names = " ".join(plain(term) for term, _, _ in TERMS)
     objectives = plain(head(number, "Objectives"))
-    for word in OBJECTIVES[number]:
-        assert plain(word) in objectives, f"{word} is no longer in the objectives of {number}"
-        assert plain(word) in names, f"{word} is not in the glossary"
+    for term in OBJECTIVES[number]:
+        assert plain(term) in objectives, f"{term} is no longer in the objectives of {number}"
+        assert plain(term) in names, f"{term} is not in the glossary"
 
 
 # --- where am I? ------------------------------------------------------------------------------
@@ -164,17 +164,17 @@ def test_the_lesson_tells_its_home_before_it_orders_anything(number):
     if number == "02":  # it calls AWS for nothing
         assert "workshop.session(" not in text
         return
-    told = text.index("workshop.home(")
-    orders = [text.index(word) for word in (".fit(", "create_training_job(") if word in text]
-    assert all(told < place for place in orders)
+    home = text.index("workshop.home(")
+    orders = [text.index(part) for part in (".fit(", "create_training_job(") if part in text]
+    assert all(home < order for order in orders)
 
 
 def test_the_first_lesson_tells_its_home_before_it_makes_anything():
     text = code("01")
-    told = text.index("workshop.home(")
+    home = text.index("workshop.home(")
     for makes in ("workshop.session(", "upload_data(", "workshop.ensure_data(", "put_object("):
-        assert told < text.index(makes)
+        assert home < text.index(makes)
     prose = [cell.source for cell in cells("01") if cell.cell_type == "markdown"]
     (after,) = [text for text in prose if text.startswith("That sentence comes from")]
-    for word in ("jobs", "storage", "notebook instance"):
-        assert word in after, "it says what will cost money"
+    for part in ("jobs", "storage", "notebook instance"):
+        assert part in after, "it says what will cost money"

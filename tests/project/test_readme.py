@@ -83,11 +83,11 @@ def test_workshop() -> None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
             try:
-                said, _ = process.communicate(timeout=LOADED_S)
+                output, _ = process.communicate(timeout=LOADED_S)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # else `with` would wait for ever
-            print(said)  # pytest shows it when the test fails
+            print(output)  # pytest shows it when the test fails
 
 
 def read_when_up(url: str, process: subprocess.Popen[str]) -> bytes:
@@ -110,8 +110,8 @@ def test_kernel(tmp_path: Path) -> None:
     """`make kernel`: the user's Jupyter then has the workshop's kernel, on this environment."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    places = {"HOME": tmp_path, "JUPYTER_DATA_DIR": tmp_path / "jupyter", "TMPDIR": scratch}
-    done = run("make kernel", **{name: str(path) for name, path in places.items()})
+    folders = {"HOME": tmp_path, "JUPYTER_DATA_DIR": tmp_path / "jupyter", "TMPDIR": scratch}
+    done = run("make kernel", **{name: str(path) for name, path in folders.items()})
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(scratch.iterdir()) == []
     specification = json.loads((tmp_path / "jupyter/kernels/workshop/kernel.json").read_text())
@@ -149,8 +149,8 @@ def test_split(tmp_path: Path) -> None:
     (tmp_path / "path" / "to").mkdir(parents=True)
     (tmp_path / "data").mkdir()
     lists = [(ROOT / "data" / f"titanic_{part}.csv").read_text() for part in ("train", "test")]
-    whole = lists[0] + lists[1].partition("\n")[2]
-    (tmp_path / "path" / "to" / "train.csv").write_text(whole)
+    joined = lists[0] + lists[1].partition("\n")[2]
+    (tmp_path / "path" / "to" / "train.csv").write_text(joined)
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     done = subprocess.run(

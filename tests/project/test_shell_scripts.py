@@ -18,9 +18,9 @@ def is_shell_script(path: Path) -> bool:
 
 
 def shell_scripts() -> list[Path]:
-    places = [".ci/*", "scripts/**/*.sh", "scripts/stub_aws/containers/bin/*", "tests/**/*.sh"]
-    found = sorted(path for place in places for path in ROOT.glob(place) if path.is_file())
-    return [path for path in found if is_shell_script(path)]
+    patterns = [".ci/*", "scripts/**/*.sh", "scripts/stub_aws/containers/bin/*", "tests/**/*.sh"]
+    files = sorted(path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file())
+    return [path for path in files if is_shell_script(path)]
 
 
 def check(path: Path) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def check(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_they_are_found() -> None:
+def test_they_are_listed() -> None:
     names = {path.name for path in shell_scripts()}
     assert {"make_venv", "run", "on_create.sh", "on_start.sh", "environment.sh"} <= names
 

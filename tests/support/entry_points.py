@@ -117,21 +117,21 @@ class Run:
         self.model, self.output = folder / "model", folder / "output"
         self.checkpoints = folder / "checkpoints"
 
-    def words(self, *words: object, train: Path = TRAIN) -> list[str]:
+    def arguments(self, *arguments: object, train: Path = TRAIN) -> list[str]:
         folders = ["--train", train, "--model_dir", self.model, "--output_data_dir", self.output]
         if self.script.module is train_torch:
             folders += ["--checkpoint_dir", self.checkpoints, "--device", "cpu"]
-        return [str(word) for word in (*folders, "--nthread", 2, *words)]
+        return [str(argument) for argument in (*folders, "--nthread", 2, *arguments)]
 
-    def __call__(self, *words: object, train: Path = TRAIN) -> int:
-        code = self.script.module.main(self.words(*words, train=train))
-        self.said, self.complaint = self._capsys.readouterr()
+    def __call__(self, *arguments: object, train: Path = TRAIN) -> int:
+        code = self.script.module.main(self.arguments(*arguments, train=train))
+        self.stdout, self.stderr = self._capsys.readouterr()
         return code
 
-    def refuses(self, *words: object, train: Path = TRAIN) -> str:
-        """Run with bad input; returns the sentence, having checked that nothing was written."""
-        assert self(*words, train=train) == 1
-        sentence = self.complaint.strip()
+    def refuses(self, *arguments: object, train: Path = TRAIN) -> str:
+        """Run with bad input, check that nothing was written, and return the sentence."""
+        assert self(*arguments, train=train) == 1
+        sentence = self.stderr.strip()
         assert "\n" not in sentence
         assert "Traceback" not in sentence
         assert not self.files()
@@ -152,7 +152,7 @@ class Run:
         return (self.model / self.script.model).read_bytes()
 
     def everything(self) -> dict[str, bytes]:
-        """All that was left, by name."""
+        """Return the content of all files that the run has left, by name."""
         return {
             file.name: file.read_bytes()
             for folder in (self.model, self.output, self.checkpoints)
@@ -171,15 +171,17 @@ def write(path: Path, frame: pd.DataFrame) -> Path:
     return path
 
 
-def found(
-    said: str, definitions: list[dict[str, str]] = METRIC_DEFINITIONS
+def metrics_in(
+    log: str, definitions: list[dict[str, str]] = METRIC_DEFINITIONS
 ) -> dict[str, list[float]]:
-    """Return what SageMaker would read: the first group of each regex, wherever it matches a
-    line."""
+    """Return the metrics that SageMaker would read in a log.
+
+    A value is the first group of a metric's regex, for each line that it matches.
+    """
     return {
         definition["Name"]: [
             float(match.group(1))
-            for line in said.replace("\t", "#011").splitlines()  # as a log stream writes it
+            for line in log.replace("\t", "#011").splitlines()  # as a log stream writes it
             for match in [re.search(definition["Regex"], line)]
             if match
         ]

@@ -1,7 +1,7 @@
 """Processes of an entry point without a job, as if each were a host, on the loopback device.
 
-What a job on the stub shows too, but here in a second or two: no toolkit, and PyTorch is imported
-once for all (`together`).
+A job on the stub shows the same, but these take a second or two: there is no toolkit, and PyTorch
+is imported once for all (`together`).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import pandas, torch, torch.distributed.fsdp, torch.distributed.pipelining
 sys.path.insert(0, sys.argv[3])
 script = importlib.import_module(sys.argv[1])
 hosts = []
-for words, variables, folder in json.loads(sys.argv[2]):
+for arguments, variables, folder in json.loads(sys.argv[2]):
     hosts.append(os.fork())
     if not hosts[-1]:
         os.environ.update(variables)
-        for number, name in ((1, "said"), (2, "complaint")):
+        for number, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT), number)
         code = 1
         try:
-            code = script.main(words)
+            code = script.main(arguments)
         except BaseException:
             traceback.print_exc()
         sys.stdout.flush()
@@ -47,15 +47,15 @@ SCRIPTS = str(ROOT / "scripts" / "training")
 
 
 class End(NamedTuple):
-    """How a process ended: exit code, what it printed, and the complaints."""
+    """How a process ended: exit code, and what it printed."""
 
     code: int
-    said: str
-    complaint: str
+    stdout: str
+    stderr: str
 
     def sentence(self) -> str:
-        """Return the last complaint, without the name of the script."""
-        return self.complaint.strip().splitlines()[-1].partition(".py: ")[2]
+        """Return the last line of stderr, without the name of the script."""
+        return self.stderr.strip().splitlines()[-1].partition(".py: ")[2]
 
 
 class ByHand:
@@ -81,21 +81,20 @@ class ByHand:
             "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
         }
 
-    def words(self, number: int, *words: object) -> list[str]:
+    def arguments(self, number: int, *own: object) -> list[str]:
         folder = self.folder / str(number)
         folder.mkdir(parents=True, exist_ok=True)
-        given = ["--train", TRAIN, "--hosts_seconds", 50, "--nthread", 1]
-        given += ["--model_dir", folder / "model", "--output_data_dir", folder / "output"]
+        shared = ["--train", TRAIN, "--hosts_seconds", 50, "--nthread", 1]
+        shared += ["--model_dir", folder / "model", "--output_data_dir", folder / "output"]
         if self.module.__name__ == "train_torch":
-            given += ["--checkpoint_dir", folder / "checkpoints", "--device", "cpu"]
-            given += ["--early_stopping_epochs", 0]
-        return [str(word) for word in (*given, *words)]
+            shared += ["--checkpoint_dir", folder / "checkpoints", "--device", "cpu"]
+            shared += ["--early_stopping_epochs", 0]
+        return [str(argument) for argument in (*shared, *own)]
 
-    def start(self, host: str, *words: object) -> subprocess.Popen:
-        """One process of its own, which the test follows."""
-        given = self.words(len(self.running), *words)
+    def start(self, host: str, *own: object) -> subprocess.Popen:
+        """Start a process of its own, which the test follows."""
         process = subprocess.Popen(
-            [sys.executable, self.module.__file__, *given],
+            [sys.executable, self.module.__file__, *self.arguments(len(self.running), *own)],
             env=os.environ | self.variables(host),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -105,18 +104,18 @@ class ByHand:
         return process
 
     def together(self, *hosts: tuple, **variables: str) -> list[End]:
-        """Run a process for each (host, its words, its variables) to the end."""
-        given = [
+        """Run a process for each (host, arguments, variables) to the end."""
+        processes = [
             (
-                self.words(number, *words),
+                self.arguments(number, *arguments),
                 self.variables(host) | variables | own,
                 str(self.folder / str(number)),
             )
-            for number, (host, words, own) in enumerate(hosts)
+            for number, (host, arguments, own) in enumerate(hosts)
         ]
         done = subprocess.run(
             [
-                *(sys.executable, "-c", FORK, self.module.__name__, json.dumps(given)),
+                *(sys.executable, "-c", FORK, self.module.__name__, json.dumps(processes)),
                 str(Path(self.module.__file__).parent),
             ],
             cwd=SCRIPTS,
@@ -127,8 +126,8 @@ class ByHand:
             timeout=100,
         )
         return [
-            End(code, *(Path(folder, name).read_text() for name in ("said", "complaint")))
-            for code, (_, _, folder) in zip(json.loads(done.stdout), given, strict=True)
+            End(code, *(Path(folder, name).read_text() for name in ("stdout", "stderr")))
+            for code, (_, _, folder) in zip(json.loads(done.stdout), processes, strict=True)
         ]
 
     def close(self) -> None:
@@ -138,7 +137,7 @@ class ByHand:
 
 
 class Pretended(torch_group.TorchGroup):
-    """One of several processes, for what is decided before they talk."""
+    """One of several processes, for what is decided before they send messages."""
 
     def __init__(self, rank: int, size: int, counts: tuple[int, ...] = ()) -> None:
         hosts = [f"algo-{number}" for number in range(1, size + 1)]

@@ -137,15 +137,15 @@ class Failure(Exception):
 def interpreter(version: str) -> Path | None:
     """Return a Python of this version: on the PATH, or one of pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    found = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python")]
-    for candidate in filter(None, found):
-        said = subprocess.run(
+    candidates = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/{version}.*/bin/python")]
+    for candidate in filter(None, candidates):
+        printed = subprocess.run(
             [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
             capture_output=True,
             text=True,
             check=False,
         )
-        if said.stdout.strip() == version:
+        if printed.stdout.strip() == version:
             return Path(candidate)
     return None
 
@@ -173,7 +173,7 @@ def run(command: list[str | Path], expect: int = 0, **environment: str) -> str:
     """Run a command and return what it printed; raises Failure if it ends with another code."""
     outside = {k: v for k, v in os.environ.items() if not k.startswith(("SM_", "PYTHON"))}
     done = subprocess.run(
-        [str(word) for word in command],
+        [str(argument) for argument in command],
         env={**outside, "CUDA_VISIBLE_DEVICES": "", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -182,8 +182,10 @@ def run(command: list[str | Path], expect: int = 0, **environment: str) -> str:
         check=False,
     )
     if done.returncode != expect:
-        said = "\n".join(done.stdout.splitlines()[-15:])
-        raise Failure(f"`{' '.join(map(str, command))}` ended with {done.returncode}:\n{said}")
+        last_lines = "\n".join(done.stdout.splitlines()[-15:])
+        raise Failure(
+            f"`{' '.join(map(str, command))}` ended with {done.returncode}:\n{last_lines}"
+        )
     return done.stdout
 
 
@@ -208,37 +210,37 @@ def open_artifact(python: str | Path, image: Image, model: Path, expect: int = 0
 
 
 def same(one: dict[str, float], other: dict[str, float]) -> bool:
-    """Whether metrics agree but for digits that differ between builds of a library."""
+    """Return whether metrics agree, except in digits that differ between builds of a library."""
     return one.keys() == other.keys() and all(abs(one[k] - other[k]) < 1e-5 for k in one)
 
 
 def check(image: Image, python: Path, folder: Path) -> tuple[str, str]:
-    """Train, open and compare; returns how good it was, and how the notebook took the artifact."""
+    """Train, open and compare; return the quality, and whether the notebook opens the artifact."""
     model = folder / "model"
     folders = ["--model_dir", model, "--output_data_dir", folder / "output"]
-    words = ["--validation", TEST, *folders, "--nthread", "2"]
-    run([python, SCRIPTS / f"{image.script}.py", *words], SM_MODEL_DIR=str(model))
-    told = json.loads((model / "parameters.json").read_text())["metrics"]["validation"]
-    if told["accuracy"] < 0.7 or told["auc"] < 0.75:
-        raise Failure(f"it learnt too little: {told}")
-    if not same(told, json.loads(open_artifact(python, image, model))):
-        raise Failure("opened where it was trained, the model predicts otherwise than it did there")
+    arguments = ["--validation", TEST, *folders, "--nthread", "2"]
+    run([python, SCRIPTS / f"{image.script}.py", *arguments], SM_MODEL_DIR=str(model))
+    recorded = json.loads((model / "parameters.json").read_text())["metrics"]["validation"]
+    if recorded["accuracy"] < 0.7 or recorded["auc"] < 0.75:
+        raise Failure(f"it learnt too little: {recorded}")
+    if not same(recorded, json.loads(open_artifact(python, image, model))):
+        raise Failure("opened where it was trained, the model predicts differently")
     if image.script == "train_xgboost" and sys.platform == "linux":
         train_on_hosts(python, model / "xgboost-model.ubj", folder)
     for other, package in ENTRY_POINTS.items():
         if importable(python, package):
             continue
-        said = run([python, SCRIPTS / f"{other}.py", *words], expect=1)
-        if f"needs the package {package}, which is not installed here" not in said:
-            raise Failure(f"{other}.py does not say that {package} is missing:\n{said}")
-    quality = f"accuracy {told['accuracy']:.3f}, AUC {told['auc']:.3f}"
+        printed = run([python, SCRIPTS / f"{other}.py", *arguments], expect=1)
+        if f"needs the package {package}, which is not installed here" not in printed:
+            raise Failure(f"{other}.py does not say that {package} is missing:\n{printed}")
+    quality = f"accuracy {recorded['accuracy']:.3f}, AUC {recorded['auc']:.3f}"
     if not image.opens:
-        said = open_artifact(sys.executable, image, model, expect=1)
-        if "refused: " not in said or "saved with" not in said:
-            raise Failure(f"the notebook's environment does not refuse its artifact:\n{said}")
+        printed = open_artifact(sys.executable, image, model, expect=1)
+        if "refused: " not in printed or "saved with" not in printed:
+            raise Failure(f"the notebook's environment does not refuse its artifact:\n{printed}")
         return quality, "refused, as it must be"
-    if not same(told, json.loads(open_artifact(sys.executable, image, model))):
-        raise Failure("opened in the notebook's environment, the model predicts otherwise")
+    if not same(recorded, json.loads(open_artifact(sys.executable, image, model))):
+        raise Failure("opened in the notebook's environment, the model predicts differently")
     return quality, "opens, predicts the same"
 
 
@@ -257,13 +259,13 @@ def train_on_hosts(python: Path, expected: Path, folder: Path) -> None:
             )
             for name in names
         ]
-        said = "".join(one.result() for one in running)
+        printed = "".join(one.result() for one in running)
     if (folder / names[0] / expected.name).read_bytes() != expected.read_bytes():
-        raise Failure(f"two hosts make another model than one:\n{said}")
+        raise Failure(f"two hosts make another model than one:\n{printed}")
 
 
 def importable(python: Path, package: str) -> bool:
-    """Whether an environment has a package."""
+    """Return whether an environment has a package."""
     code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{package}') is None)"
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
@@ -290,7 +292,7 @@ def main(wanted: list[str]) -> int:
                 print(failure, flush=True)
                 failures.append(f"{image.name}, Python {version}")
                 rows.append((image.name, label, "FAILED, see above", ""))
-    widths = [max(len(row[place]) for row in rows) for place in range(4)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
     print()
     for row in rows:
         print(

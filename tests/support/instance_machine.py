@@ -8,7 +8,7 @@ as when an instance is stopped. Only the folder SageMaker is the same on the nex
 Real here: bash, git, flock, timeout, venv, pip, Jupyter, the folders, that root may write where the
 user may not mount or change identity. Stood in, by small programs that come first on the PATH:
 
-- `sudo -u ec2-user -i`: a namespace in which the same person is user 1000 and has no rights;
+- `sudo -u ec2-user -i`: a namespace in which the same person is user 1000, without privileges;
 - `systemctl`: notes how it is called, and succeeds or fails as the test wants;
 - `conda create`: a virtual environment of this Python instead of packages from conda-forge.
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOME = Path("/home/ec2-user")
-KEPT = HOME / "SageMaker"
+PERSISTENT = HOME / "SageMaker"
 NAMESPACES = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"]
 AS_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
@@ -43,7 +43,7 @@ exit "$(cat /run/systemctl-exit)"
 """
 CONDA = f"""\
 #!/bin/bash
-echo "$*" >>{KEPT}/conda-calls
+echo "$*" >>{PERSISTENT}/conda-calls
 while [ "$1" != --prefix ]; do shift; done
 exec "{sys.executable}" -m venv --without-pip "$2"
 """
@@ -58,15 +58,15 @@ class Machine:
 
     Args:
         folder: Where its own files go; a new one for each machine.
-        kept: What is at /home/ec2-user/SageMaker; hand it to the next machine, too.
+        persistent: The folder at /home/ec2-user/SageMaker; pass it to the next machine, too.
         network: Whether it has one.
         systemd: Whether `systemctl` succeeds.
     """
 
     def __init__(
-        self, folder: Path, kept: Path, *, network: bool = True, systemd: bool = True
+        self, folder: Path, persistent: Path, *, network: bool = True, systemd: bool = True
     ) -> None:
-        self._folder, self._kept = folder, kept
+        self._folder, self._persistent = folder, persistent
         self._network = network
         self._systemd = systemd
 
@@ -90,7 +90,7 @@ class Machine:
         (self._folder / "metadata").mkdir()
         (self._folder / "metadata" / "resource-metadata.json").write_text(json.dumps(metadata))
         self._path = f"{tools}:/sbin:/bin:/usr/sbin:/usr/bin"
-        program = [sys.executable, __file__, str(self._folder), str(self._kept)]
+        program = [sys.executable, __file__, str(self._folder), str(self._persistent)]
         no_network = [] if self._network else ["--net"]
         self._process = subprocess.Popen(
             ["unshare", *NAMESPACES, "--mount-proc", *no_network, *program, *no_network],
@@ -147,7 +147,7 @@ class Machine:
 # ---- inside --------------------------------------------------------------------------------------
 
 
-def lay_out(folder: Path, kept: Path, *, network: bool) -> None:
+def lay_out(folder: Path, persistent: Path, *, network: bool) -> None:
     """Give this mount namespace the folders of a notebook instance."""
     sys.path.insert(0, str(REPOSITORY / "scripts" / "stub_aws"))
     from host import MS_BIND, MS_PRIVATE, MS_REC, hide, mount, raise_loopback
@@ -155,8 +155,8 @@ def lay_out(folder: Path, kept: Path, *, network: bool) -> None:
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
     if not network:
         raise_loopback()
-    mount(str(kept), str(folder / "home" / "SageMaker"), flags=MS_BIND)
-    needed = [str(REPOSITORY), sys.prefix, sys.base_prefix, str(folder), str(kept)]
+    mount(str(persistent), str(folder / "home" / "SageMaker"), flags=MS_BIND)
+    needed = [str(REPOSITORY), sys.prefix, sys.base_prefix, str(folder), str(persistent)]
     shown = {path: path for path in needed} | {str(HOME): str(folder / "home")}
     shown["/opt/ml/metadata"] = str(folder / "metadata")
     spec: dict[str, Any] = {"covered": {}, "filled": ["/opt"], "links": {}}
@@ -184,8 +184,8 @@ def serve() -> None:
         except subprocess.TimeoutExpired:
             answer = None
         else:
-            told = ("returncode", "stdout", "stderr")
-            answer = {name: getattr(done, name) for name in told}
+            fields = ("returncode", "stdout", "stderr")
+            answer = {name: getattr(done, name) for name in fields}
         print(json.dumps(answer), flush=True)
 
 

@@ -26,12 +26,12 @@ SEVERAL_HOSTS = "07"  # this lesson's jobs have several, each of which needs nam
 
 
 def can_run(lesson: str) -> bool:
-    """Whether a lesson, named by its file's stem, can run on the stub AWS of this machine."""
+    """Return whether a lesson, named by its file's stem, can run on the stub of this machine."""
     return namespaces_available() or not lesson.startswith(SEVERAL_HOSTS)
 
 
 def what_is_left() -> dict[str, list[str]]:
-    """All that bills or may bill in the account, by kind, as far as the role can see it.
+    """Return all that bills or may bill in the account, by kind, as far as the role can see it.
 
     By calls of its own, not by the program that the lesson cleans up with. More than this the role
     cannot make: its policy knows one bucket, and no endpoint or notebook instance.
@@ -41,10 +41,10 @@ def what_is_left() -> dict[str, list[str]]:
     bucket = f"sagemaker-workshop-{account}-{s3.meta.region_name}"
     left: dict[str, list[str]] = {}
     for status in ("InProgress", "Stopping"):
-        found = sagemaker.list_training_jobs(StatusEquals=status)["TrainingJobSummaries"]
-        left[f"jobs {status}"] = [job["TrainingJobName"] for job in found]
-    found = sagemaker.list_notebook_instances()["NotebookInstances"]
-    left["notebook instances"] = [one["NotebookInstanceName"] for one in found]
+        summaries = sagemaker.list_training_jobs(StatusEquals=status)["TrainingJobSummaries"]
+        left[f"jobs {status}"] = [job["TrainingJobName"] for job in summaries]
+    summaries = sagemaker.list_notebook_instances()["NotebookInstances"]
+    left["notebook instances"] = [one["NotebookInstanceName"] for one in summaries]
     streams = logs.describe_log_streams(logGroupName=LOG_GROUP)["logStreams"]
     left["log streams"] = [stream["logStreamName"] for stream in streams]
     try:
@@ -60,7 +60,7 @@ def what_is_left() -> dict[str, list[str]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take")
     parser.add_argument("--output", type=Path, required=True, help="where the pages go")

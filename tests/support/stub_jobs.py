@@ -251,10 +251,10 @@ class Account:
 
     def streams(self, name: str) -> list[str]:
         """Return the names of a job's log streams."""
-        found = self.logs.describe_log_streams(
+        answer = self.logs.describe_log_streams(
             logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"
         )
-        return [stream["logStreamName"] for stream in found["logStreams"]]
+        return [stream["logStreamName"] for stream in answer["logStreams"]]
 
     def log(self, name: str, host: str = "algo-1") -> list[str]:
         """Return the lines that one host has written so far."""
@@ -273,7 +273,7 @@ class Account:
         return lines
 
     def facts(self, name: str, host: str = "algo-1") -> dict[str, Any]:
-        """Return what a host's script told with `tell`, later ones over earlier ones."""
+        """Return what a host's script printed with `tell`; later values replace earlier ones."""
         facts: dict[str, Any] = {}
         for line in self.log(name, host):
             if line.startswith("facts="):
@@ -286,8 +286,8 @@ class Account:
         return f"s3://{BUCKET}/{key}"
 
     def keys(self, prefix: str) -> list[str]:
-        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
-        return [entry["Key"] for entry in found.get("Contents", [])]
+        answer = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return [entry["Key"] for entry in answer.get("Contents", [])]
 
     def unpack(self, name: str, archive: str = "model.tar.gz") -> dict[str, bytes]:
         """Return the files of a job's archive in S3: name -> content."""
@@ -460,20 +460,20 @@ class StubProcess:
         return Account(self.environment)
 
     def end(self) -> tuple[int, str]:
-        """Let the command end, and return the stub's exit code and what it said on stderr."""
+        """Let the command end, and return the stub's exit code and its stderr."""
         if not self.process.stdin.closed:
             self.process.stdin.close()
         code = self.process.wait(PATIENCE_S)
-        said = "" if self.process.stderr.closed else self.process.stderr.read()
+        stderr = "" if self.process.stderr.closed else self.process.stderr.read()
         self.process.stdout.close()
         self.process.stderr.close()
-        return code, said
+        return code, stderr
 
 
-def without_console(said: str) -> str:
-    """Return what the stub said beyond the one line with the address of its console."""
+def without_console(stderr: str) -> str:
+    """Return the stub's stderr without the one line with the address of its console."""
     rest, lines = re.subn(
-        r"^stub AWS: its console is at http://\S+\n", "", said, flags=re.MULTILINE
+        r"^stub AWS: its console is at http://\S+\n", "", stderr, flags=re.MULTILINE
     )
     assert lines == 1
     return rest
@@ -495,7 +495,7 @@ def processes_with(mark: str) -> list[psutil.Process]:
     def marked(process: psutil.Process) -> bool:
         try:
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return alive and any(mark in word for word in process.cmdline())
+            return alive and any(mark in argument for argument in process.cmdline())
         except psutil.Error:
             return False  # it ended meanwhile
 

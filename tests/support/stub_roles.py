@@ -1,9 +1,9 @@
-"""A stub AWS in a process of its own, with a role for each right that the workshop's may lack.
+"""A stub AWS in a process of its own, with a role for each permission that ours may lack.
 
 A test that deletes must not do so on the stub that all tests of its process share: moto has one
 state per process. And roles can be made only from within the stub's process.
 
-    python -m tests.support.stub_roles      says the environments as JSON, ends when its input does
+    python -m tests.support.stub_roles    prints the environments as JSON, ends when its input does
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 MODELS = Loader(include_default_search_paths=True)  # AWS's models are read once for all sessions
-ADMINISTRATOR, WHOLE = "administrator", "whole"  # the latter has all rights of the shipped policy
+ADMINISTRATOR = "administrator"
+FULL_POLICY = "full-policy"  # the role with all of the shipped policy
 MANAGED = "managed"  # has AWS's AmazonSageMakerFullAccess
 
 
 def actions(policy: dict[str, Any]) -> list[str]:
-    """Every action that a policy allows, each once, sorted."""
+    """Return every action that a policy allows, each once, sorted."""
     return sorted({name for one in policy["Statement"] for name in as_list(one["Action"])})
 
 
@@ -73,11 +74,11 @@ class Lab:
     environments: dict[str, dict[str, str]]
 
     def role_arn(self, lacking: str) -> str:
-        name = lacking if lacking in (ADMINISTRATOR, WHOLE) else role_of(lacking)
+        name = lacking if lacking in (ADMINISTRATOR, FULL_POLICY) else role_of(lacking)
         return f"arn:aws:iam::123456789012:role/{name}"
 
     def boto(self, lacking: str) -> boto3.Session:
-        """boto3 with the rights of a role; its clients find the stub by AWS_ENDPOINT_URL."""
+        """Return boto3 with the permissions of a role; AWS_ENDPOINT_URL leads it to the stub."""
         environment = self.environments[lacking]
         core = botocore.session.Session()
         core.register_component("data_loader", MODELS)
@@ -89,12 +90,12 @@ class Lab:
             region_name=REGION,
         )
 
-    def look(self, lacking: str = WHOLE) -> Any:
+    def look(self, lacking: str = FULL_POLICY) -> Any:
         """Return the part of a SageMaker session that most of our scripts need; quicker to make."""
         return SimpleNamespace(boto_session=self.boto(lacking), boto_region_name=REGION)
 
-    def session(self, lacking: str = WHOLE) -> sagemaker.Session:
-        """SageMaker's session with the rights of a role."""
+    def session(self, lacking: str = FULL_POLICY) -> sagemaker.Session:
+        """Return SageMaker's session with the permissions of a role."""
         import sagemaker  # prints when it is loaded, which the stub's process must not
 
         bucket = f"sagemaker-workshop-123456789012-{REGION}"
@@ -124,10 +125,10 @@ def lab() -> Iterator[Lab]:
     ) as process:
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError("the stub with its roles did not start; it says why above")
+            raise RuntimeError("the stub with its roles did not start; the cause is printed above")
         environments = json.loads(line)
         before = {name: os.environ.get(name) for name in SHARED}
-        os.environ.update({name: environments[WHOLE][name] for name in SHARED})
+        os.environ.update({name: environments[FULL_POLICY][name] for name in SHARED})
         try:
             yield Lab(environments)
         finally:
@@ -147,7 +148,7 @@ def main() -> None:
             ADMINISTRATOR: create_role(
                 ADMINISTRATOR, {"Version": "2012-10-17", "Statement": [EVERYTHING]}
             ),
-            WHOLE: create_role(WHOLE, shipped(WHOLE)),
+            FULL_POLICY: create_role(FULL_POLICY, shipped(FULL_POLICY)),
             MANAGED: create_role(MANAGED, FULL_ACCESS),
         }
         for action in actions(shipped()):

@@ -1,4 +1,4 @@
-"""A way to the stub AWS on which the network fails, or credentials expire, when a test says so."""
+"""A connection to the stub AWS that fails, or whose credentials expire, when a test says so."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class WeakLine:
 
     def _refuse(self, request: BaseHTTPRequestHandler) -> None:
         if "X-Amz-Target" in request.headers:
-            said = JSON_SAYS
+            refusal = JSON_SAYS
         else:
-            said = STS_SAYS if request.path == "/" else S3_SAYS
-        body = b"" if request.command == "HEAD" else said.encode()
+            refusal = STS_SAYS if request.path == "/" else S3_SAYS
+        body = b"" if request.command == "HEAD" else refusal.encode()
         self._send(request, 400, {"Content-Length": str(len(body))}, body)
 
     def _pass_on(self, request: BaseHTTPRequestHandler, body: bytes) -> None:

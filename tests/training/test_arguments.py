@@ -1,7 +1,7 @@
-"""A hyperparameter on its whole way: the SDK's JSON, the toolkit's words, the scripts' parser.
+"""The way of a hyperparameter: the SDK's JSON, the toolkit's arguments, the scripts' parser.
 
-By hand every script is called with `--name`. SageMaker's toolkit writes the words itself, and not
-quite so: `{"C": 1}` becomes `-C 1`.
+In a terminal every script is called with `--name`. SageMaker's toolkit writes the arguments itself,
+and a little differently: `{"C": 1}` becomes `-C 1`.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import train_torch
 import train_xgboost
 
 SCRIPTS = [train_xgboost, train_sklearn, train_torch, train_pipeline]
-GIVEN_BY_SAGEMAKER = {"help", "train", "validation", "model_dir", "output_data_dir", "nthread"}
-GIVEN_BY_SAGEMAKER |= {"checkpoint_dir"}
+SHARED_ARGUMENTS = {"help", "train", "validation", "model_dir", "output_data_dir", "nthread"}
+SHARED_ARGUMENTS |= {"checkpoint_dir"}
 
 
 def on_the_way(hyperparameters: dict) -> list[str]:
@@ -30,7 +30,7 @@ def on_the_way(hyperparameters: dict) -> list[str]:
 
 def hyperparameters_of(script) -> list:
     """Its parser's actions but for those whose values SageMaker gives."""
-    own = [one for one in script.parser()._actions if one.dest not in GIVEN_BY_SAGEMAKER]
+    own = [one for one in script.parser()._actions if one.dest not in SHARED_ARGUMENTS]
     assert len(own) >= 10
     return own
 
@@ -58,11 +58,11 @@ def test_every_hyperparameter_of_an_estimator_reaches_the_script(script):
 
 def test_a_name_of_one_letter_arrives_with_one_hyphen():
     assert on_the_way({"C": 0.5}) == ["-C", "0.5"]
-    for words in (["-C", "0.5"], ["--C", "0.5"], ["--C=0.5"]):
-        assert train_sklearn.parser().parse_args(words).C == 0.5
+    for arguments in (["-C", "0.5"], ["--C", "0.5"], ["--C=0.5"]):
+        assert train_sklearn.parser().parse_args(arguments).C == 0.5
 
 
-@pytest.mark.parametrize("said", [True, False])
-def test_a_boolean_is_what_python_said(said):
-    assert on_the_way({"balanced": said}) == ["--balanced", str(said)]
-    assert train_sklearn.parser().parse_args(on_the_way({"balanced": said})).balanced is said
+@pytest.mark.parametrize("value", [True, False])
+def test_a_boolean_is_the_one_of_python(value):
+    assert on_the_way({"balanced": value}) == ["--balanced", str(value)]
+    assert train_sklearn.parser().parse_args(on_the_way({"balanced": value})).balanced is value

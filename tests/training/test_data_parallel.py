@@ -166,7 +166,7 @@ def test_metrics_are_of_the_rows_of_all_hosts(three, run, tmp_path):
     """The hosts together report of the model what one host does."""
     (tmp_path / "model.pt").write_bytes(three.model()["model.pt"])
     net = train_torch.model_fn(tmp_path)
-    args = train_torch.parser().parse_args(run.words())
+    args = train_torch.parser().parse_args(run.arguments())
     reported = three.parameters()["metrics"]
     for name, (x, y) in splits.load(args).items():
         probabilities = network.probabilities(net, torch.from_numpy(x)).numpy()
@@ -276,8 +276,8 @@ def test_without_several_hosts_there_is_no_group(run, monkeypatch):
     monkeypatch.setattr(torch.nn.parallel, "DistributedDataParallel", never)
     monkeypatch.setattr(torch.distributed, "all_reduce", never)
     assert run("--epochs", 1) == 0
-    assert "weights " in run.said.split("\n")[2]
-    assert not re.search(r"epoch 1, weights", run.said)
+    assert "weights " in run.stdout.split("\n")[2]
+    assert not re.search(r"epoch 1, weights", run.stdout)
 
 
 # --- other data -----------------------------------------------------------------------------------
@@ -299,11 +299,11 @@ def test_hosts_alone_are_two_models(by_hand, tmp_path):
         hosts.append((host, ("--train", train, "--hosts", "alone", "--epochs", 2), {}))
     ends = by_hand.together(*hosts)
     assert [end.code for end in ends] == [0, 0]
-    weights = [re.findall(r"(algo-\d): epoch \d+, weights (\w{8})", end.said) for end in ends]
+    weights = [re.findall(r"(algo-\d): epoch \d+, weights (\w{8})", end.stdout) for end in ends]
     assert [[host for host, _ in one] for one in weights] == [["algo-1"] * 2, ["algo-2"] * 2]
     assert not {checksum for _, checksum in weights[0]} & {checksum for _, checksum in weights[1]}
-    assert all("saved " in end.said and "model.pt" in end.said for end in ends)
-    assert all("2 hosts, but this script trains on each" in end.complaint for end in ends)
+    assert all("saved " in end.stdout and "model.pt" in end.stdout for end in ends)
+    assert all("2 hosts, but this script trains on each" in end.stderr for end in ends)
 
 
 def test_unequal_shards_weigh_as_many_as_they_are(by_hand, run, tmp_path):
@@ -346,7 +346,7 @@ def test_the_exercise_has_its_bug_and_the_cure_cures_it(tmp_path, no_job, monkey
         ends = hand.together(*((host, (), {}) for host in hand.hosts))
         assert [end.code for end in ends] == [0, 0], ends
         line = re.compile(r"algo-\d: epoch \d, layer 1 (\w{8}), layer 2 (\w{8}), layer 3 (\w{8})")
-        first, second = (line.findall(end.said) for end in ends)
+        first, second = (line.findall(end.stdout) for end in ends)
         assert len(first) == len(second) == 3
         for one, other in zip(first, second, strict=True):
             layers = enumerate(zip(one, other, strict=True), 1)

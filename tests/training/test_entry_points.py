@@ -19,7 +19,7 @@ import pytest
 
 import titanic
 from metrics import METRIC_DEFINITIONS, evaluate
-from tests.support.entry_points import ROOT, SCRIPTS, TEST, TRAIN, Run, Script, found, write
+from tests.support.entry_points import ROOT, SCRIPTS, TEST, TRAIN, Run, Script, metrics_in, write
 from workshop import code_size
 
 pytestmark = pytest.mark.usefixtures("no_job")
@@ -36,9 +36,9 @@ def run(script, tmp_path, capsys) -> Run:
 
 
 def test_every_entry_point_is_tested():
-    found = {path.stem for path in (ROOT / "scripts" / "training").glob("train_*.py")}
+    files = {path.stem for path in (ROOT / "scripts" / "training").glob("train_*.py")}
     # of one network on several hosts, and of one short file: tests of their own
-    assert found == {*SCRIPTS, "train_pipeline", "train_minimal"}
+    assert files == {*SCRIPTS, "train_pipeline", "train_minimal"}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_entry_point_is_short_enough_to_be_read(script, bound):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "sentence"),
     [
         ("--se 3", "no argument --se; "),  # no abbreviations
         ("--objective reg:squarederror", "no argument --objective; "),
@@ -69,15 +69,15 @@ def test_an_entry_point_is_short_enough_to_be_read(script, bound):
         ("--nthread 0", "--nthread: expected a whole number from 1"),
     ],
 )
-def test_bad_arguments_are_refused_in_one_sentence(run, words, said):
-    assert said in run.refuses(*shlex.split(words))
+def test_bad_arguments_are_refused_in_one_sentence(run, arguments, sentence):
+    assert sentence in run.refuses(*shlex.split(arguments))
 
 
 def test_a_misspelt_hyperparameter_is_refused_and_the_right_one_named(run, script):
-    wrong, right = script.wrong
-    assert f"no argument {wrong}; did you mean {right}?" in run.refuses(wrong, 3)
+    wrong, meant = script.wrong
+    assert f"no argument {wrong}; did you mean {meant}?" in run.refuses(wrong, 3)
     hyphens = wrong[2:].replace("_", "-")
-    assert f"no argument {wrong}; did you mean {right}?" in run.refuses(f"--{hyphens}=3")
+    assert f"no argument {wrong}; did you mean {meant}?" in run.refuses(f"--{hyphens}=3")
 
 
 def test_every_hyperparameter_refuses_what_is_no_value(run, script):
@@ -104,7 +104,7 @@ def test_defaults_come_from_the_environment(script, tmp_path, monkeypatch, capsy
     monkeypatch.setenv("SM_OUTPUT_DATA_DIR", str(output))
     monkeypatch.setenv("SM_NUM_CPUS", "1")
     main, parser = script.module.main, script.module.parser
-    assert main([str(word) for word in script.quick]) == 0
+    assert main([str(argument) for argument in script.quick]) == 0
     assert {file.name for file in model.iterdir()} == script.promised
     assert {file.name for file in output.iterdir()} == {script.output}
     rows = json.loads((model / "parameters.json").read_text())["rows"]
@@ -139,14 +139,14 @@ def test_each_manual_has_commands(script):
 def test_commands_of_the_manual_run_as_they_stand(script, command, tmp_path):
     for folder in ("scripts", "data"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    program, *words = shlex.split(command)
+    program, *arguments = shlex.split(command)
     assert program == "python"
     done = subprocess.run(
-        [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     written = {file.name for file in (tmp_path / "build").rglob("*") if file.is_file()}
-    assert written == (set() if "--dry_run" in words else script.promised | {script.output})
+    assert written == (set() if "--dry_run" in arguments else script.promised | {script.output})
 
 
 def test_importing_is_cheap(script):
@@ -189,11 +189,11 @@ def test_a_folder_that_cannot_be_made_is_found_before_training(run, tmp_path):
     assert f"--model_dir {blocker}: cannot be made" in run.refuses("--model_dir", blocker)
     inside = blocker / "below"
     assert f"--output_data_dir {inside}: cannot be made" in run.refuses("--output_data_dir", inside)
-    assert "train:" not in run.said
+    assert "train:" not in run.stdout
 
 
 @pytest.mark.parametrize("step", ["write_bytes", "replace"])
-def test_a_full_disk_leaves_the_old_model_whole_and_nothing_half_written(
+def test_a_full_disk_leaves_the_old_model_unchanged_and_no_partial_file(
     run, script, monkeypatch, step
 ):
     assert run(*script.quick) == 0
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_old_model_whole_and_nothing_half_written(
 
     monkeypatch.setattr(Path, step, fails)
     assert run(*script.other) == 1
-    assert "cannot be written to (No space left on device)" in run.complaint
+    assert "cannot be written to (No space left on device)" in run.stderr
     assert run.bytes() == old
     left = {name for name in run.files() - files if not name.startswith("checkpoint-")}
     assert left == set()  # and no file with a leading dot beside them
@@ -226,8 +226,8 @@ def test_a_framework_that_is_not_installed_is_named(run, script, monkeypatch):
     """The wrong Estimator for a script: its image has another framework."""
     package = {"scikit-learn": "sklearn"}.get(script.framework, script.framework)
     monkeypatch.setitem(sys.modules, package, None)  # what makes an import fail
-    said = run.refuses()
-    assert f"{script.name}.py: needs the package {package}, which is not installed here" in said
+    sentence = run.refuses()
+    assert f"{script.name}.py: needs the package {package}, which is not installed here" in sentence
 
 
 def test_another_module_that_is_missing_is_a_fault_of_the_script(run, script, monkeypatch):
@@ -249,23 +249,24 @@ def test_a_fault_of_the_script_keeps_its_traceback(run, script, monkeypatch):
 def test_what_is_written(run, script):
     assert run(*script.quick) == 0
     assert run.files() == script.promised | {script.output}
-    told = run.parameters()
-    words = script.quick
-    given = {
-        name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)
+    recorded = run.parameters()
+    arguments = script.quick
+    passed = {
+        name.removeprefix("--"): value
+        for name, value in zip(arguments[::2], arguments[1::2], strict=True)
     }
-    assert given.items() <= told["hyperparameters"].items()
-    assert set(told["features"]) <= {*titanic.FEATURES, *titanic.SOURCES}
-    assert sum(told["rows"].values()) == len(pd.read_csv(TRAIN))
-    assert set(told["versions"]) == {"python"} | script.packages
+    assert passed.items() <= recorded["hyperparameters"].items()
+    assert set(recorded["features"]) <= {*titanic.FEATURES, *titanic.SOURCES}
+    assert sum(recorded["rows"].values()) == len(pd.read_csv(TRAIN))
+    assert set(recorded["versions"]) == {"python"} | script.packages
     for folder in (run.folder, TRAIN):
         assert str(folder).encode() not in run.bytes(), folder
 
 
 def test_a_dry_run_checks_all_and_writes_nothing(run, script, tmp_path):
-    for words in (["--dry_run"], ["--dry_run", "true"], ["--dry-run=True"]):
-        assert run(*words) == 0
-        assert "dry run: nothing is written" in run.said
+    for arguments in (["--dry_run"], ["--dry_run", "true"], ["--dry-run=True"]):
+        assert run(*arguments) == 0
+        assert "dry run: nothing is written" in run.stdout
         assert not run.folder.exists()
     assert run.refuses("--dry_run", train=tmp_path / "nowhere")
     for no in ("False", "false", "0"):  # type=bool would take them for true
@@ -276,12 +277,12 @@ def test_a_dry_run_checks_all_and_writes_nothing(run, script, tmp_path):
 
 def test_metrics_are_read_as_they_are_printed(run, script):
     assert run(*script.quick) == 0
-    read = found(run.said)
+    read = metrics_in(run.stdout)
     assert len(read) == len(METRIC_DEFINITIONS) == 6
     for name, values in read.items():
         part, metric = name.split(":")
         assert values[-1] == pytest.approx(run.parameters()["metrics"][part][metric], rel=1e-5)
-    metric_lines = [line for line in run.said.splitlines() if "=" in line]
+    metric_lines = [line for line in run.stdout.splitlines() if "=" in line]
     assert len(metric_lines) == sum(map(len, read.values()))
     assert all(line.endswith(";") and line.count("=") == 1 for line in metric_lines)
 
@@ -290,7 +291,7 @@ def test_metrics_are_read_as_they_are_printed(run, script):
 
 
 def of_test(run: Run) -> dict[str, float]:
-    """How good the saved model is on passengers that no training saw."""
+    """Return how good the saved model is on passengers that no training saw."""
     test = titanic.read(TEST)
     module = run.script.module
     return evaluate(titanic.labels(test), module.predict(module.model_fn(run.model), test))
@@ -314,8 +315,8 @@ def test_shuffled_labels_teach_nothing(run, script, tmp_path):
         random = np.random.default_rng(seed)
         shuffled = both.assign(Survived=random.permutation(both["Survived"].to_numpy()))
         path = write(tmp_path / "shuffled.csv", shuffled)
-        words = ("--seed", seed, "--validation_fraction", 0.5)
-        assert run(*script.quick, *words, train=path) == 0
+        arguments = ("--seed", seed, "--validation_fraction", 0.5)
+        assert run(*script.quick, *arguments, train=path) == 0
         aucs.append(run.parameters()["metrics"]["validation"]["auc"])
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.08)
 
@@ -333,14 +334,17 @@ def test_who_a_passenger_is_does_not_reach_the_model(run, script, tmp_path):
 
 def test_a_validation_list_takes_no_row_from_train_and_teaches_nothing(run, script, tmp_path):
     assert run(*script.quick, "--validation", TEST) == 0
-    told = run.parameters()
-    assert told["rows"] == {"train": len(pd.read_csv(TRAIN)), "validation": len(pd.read_csv(TEST))}
-    assert told["metrics"]["validation"] == pytest.approx(of_test(run), rel=1e-5)
+    recorded = run.parameters()
+    assert recorded["rows"] == {
+        "train": len(pd.read_csv(TRAIN)),
+        "validation": len(pd.read_csv(TEST)),
+    }
+    assert recorded["metrics"]["validation"] == pytest.approx(of_test(run), rel=1e-5)
     # what preprocessing learns (a median, a mean) would change with these passengers
     older = write(tmp_path / "older.csv", pd.read_csv(TEST).assign(Age=90, Fare=500))
     before = run.script.module.model_fn(run.model)
-    words = ("--early_stopping_epochs", 0) if script.name == "train_torch" else ()
-    assert run(*script.quick, *words, "--validation", older) == 0
+    arguments = ("--early_stopping_epochs", 0) if script.name == "train_torch" else ()
+    assert run(*script.quick, *arguments, "--validation", older) == 0
     again = run.script.module.model_fn(run.model)
     train = titanic.read(TRAIN)
     if script.name != "train_torch":  # whose best epoch is chosen by validation
@@ -352,10 +356,10 @@ def test_a_validation_list_takes_no_row_from_train_and_teaches_nothing(run, scri
 
 
 def in_a_process(run: Run, folder: Path, threads: int, cwd: Path, **environment: str) -> bytes:
-    words = [*run.script.random, "--seed", 3, "--nthread", threads]
+    arguments = [*run.script.random, "--seed", 3, "--nthread", threads]
     folders = ["--model_dir", folder, "--output_data_dir", folder / "output"]
     done = subprocess.run(
-        [sys.executable, run.script.file, *(str(word) for word in [*words, *folders])],
+        [sys.executable, run.script.file, *(str(argument) for argument in [*arguments, *folders])],
         cwd=cwd,
         # no GPU: PyTorch would take it, and it gives other digits than the CPU
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "SM_MODEL_DIR": str(folder), **environment},
@@ -405,8 +409,8 @@ def test_model_fn_gives_back_the_model(run, script):
     probabilities = script.module.predict(model, test)
     assert probabilities.shape == (len(test),)
     assert len(set(probabilities.tolist())) > 5
-    told = run.parameters()["metrics"]["validation"]
-    assert evaluate(titanic.labels(test), probabilities) == pytest.approx(told, rel=1e-5)
+    recorded = run.parameters()["metrics"]["validation"]
+    assert evaluate(titanic.labels(test), probabilities) == pytest.approx(recorded, rel=1e-5)
     for row in (0, 11):  # alone, and out of order
         one = script.module.predict(model, test.iloc[[row]])
         assert one == pytest.approx(probabilities[[row]], abs=script.drifts)

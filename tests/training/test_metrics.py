@@ -9,7 +9,7 @@ import pytest
 
 import metrics
 from metrics import METRIC_DEFINITIONS, evaluate
-from tests.support.entry_points import found
+from tests.support.entry_points import metrics_in
 
 
 def test_metric_definitions_fit_what_sagemaker_allows():
@@ -25,7 +25,7 @@ def test_metric_definitions_fit_what_sagemaker_allows():
 def test_any_number_that_is_printed_is_read(value, capsys):
     for definition in METRIC_DEFINITIONS:
         metrics.print_metric(definition["Name"], value)
-        read = found(capsys.readouterr().out)
+        read = metrics_in(capsys.readouterr().out)
         assert read.pop(definition["Name"]) == [pytest.approx(value, rel=1e-5)]
         assert not any(read.values())
 

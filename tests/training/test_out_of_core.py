@@ -64,10 +64,10 @@ def test_a_full_disk_is_one_sentence(tmp_path, rows, monkeypatch):
 
 
 def trained(folder: Path, *more: str) -> tuple[dict, bytes]:
-    words = [f"--model_dir={folder}", f"--output_data_dir={folder}", "--num_round=20", *more]
-    assert train_xgboost.main(words) == 0
-    told = json.loads((folder / "parameters.json").read_text())
-    return told, (folder / train_xgboost.MODEL_FILE).read_bytes()
+    arguments = [f"--model_dir={folder}", f"--output_data_dir={folder}", "--num_round=20", *more]
+    assert train_xgboost.main(arguments) == 0
+    recorded = json.loads((folder / "parameters.json").read_text())
+    return recorded, (folder / train_xgboost.MODEL_FILE).read_bytes()
 
 
 def test_an_older_xgboost_is_one_sentence(tmp_path, monkeypatch, capsys):
@@ -86,13 +86,13 @@ def test_the_model_is_that_of_rows_in_memory(tmp_path, monkeypatch, recwarn):
         return made[-1]
 
     monkeypatch.setattr(out_of_core.Disk, "__call__", noted)
-    told, from_disk = trained(tmp_path / "disk", "--external_memory=true", "--max_bin=1024")
+    recorded, from_disk = trained(tmp_path / "disk", "--external_memory=true", "--max_bin=1024")
     assert len(made) > 3
     assert not any(chunk.file.exists() for chunk in made)  # the temporary folder is gone
     count = len(made)
     plain, model = trained(tmp_path / "memory", "--max_bin=1024")
     assert len(made) == count
-    assert told["rows"] == plain["rows"]
-    assert told["metrics"] == plain["metrics"]
+    assert recorded["rows"] == plain["rows"]
+    assert recorded["metrics"] == plain["metrics"]
     assert from_disk == model
     assert not [warning for warning in recwarn if "cache file" in str(warning.message)]

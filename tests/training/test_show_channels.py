@@ -1,4 +1,4 @@
-"""What a host got of its channels: told in the log, read back from it."""
+"""The files that a host got of its channels: printed in the log, and read back from it."""
 
 import os
 import subprocess

@@ -139,7 +139,7 @@ def test_parts_are_what_titanic_reads(shards):
 
 
 def test_chunks_go_one_after_another(shards, monkeypatch):
-    """Else memory would hold all rows twice."""
+    """Otherwise memory would hold all rows twice."""
     monkeypatch.setattr(titanic, "_BLOCK_BYTES", 5_000)
     alive = []
 

@@ -1,4 +1,4 @@
-"""The passenger schema: what it reads, what it refuses and in which words, what models see."""
+"""The passenger schema: what it reads, what it refuses by which message, what models get."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_reads_the_public_files_quirks(good, reader):
 
 def test_types_are_fixed(good, reader):
     kinds = {name: str(kind) for name, kind in titanic.read(good).dtypes.items()}
-    whole = ("PassengerId", "Survived", "Pclass", "SibSp", "Parch")
-    assert all(kinds[name] == "int64" for name in whole)
+    integers = ("PassengerId", "Survived", "Pclass", "SibSp", "Parch")
+    assert all(kinds[name] == "int64" for name in integers)
     assert kinds["Age"] == kinds["Fare"] == "float64"
     assert kinds["Sex"] == kinds["Embarked"] == "category"
 
@@ -316,7 +316,7 @@ def test_a_stream_has_the_rows_before_a_fault(tmp_path, monkeypatch):
 
 
 def test_of_a_chunk_the_stream_holds_no_frame(monkeypatch):
-    """Else memory would hold the rows twice, once as pandas has them."""
+    """Otherwise memory would hold the rows twice, once as pandas has them."""
     frames = []
     labels = titanic.labels
 
@@ -381,13 +381,13 @@ BAD_VALUES = [
 @pytest.mark.parametrize("row", [1, 4])
 def test_a_bad_value_is_named_with_its_place(column, value, row, tmp_path, reader):
     sentence = refusal(with_value(column, value, row), tmp_path)
-    found = sentence.partition(", found ")[2]
+    shown = sentence.partition(", found ")[2]
     if value == "":
-        assert found == "nothing"
-    elif found.startswith("'"):
-        assert found == repr(value)
+        assert shown == "nothing"
+    elif shown.startswith("'"):
+        assert shown == repr(value)
     else:
-        assert float(found) == float(value)
+        assert float(shown) == float(value)
 
 
 def test_every_checked_column_has_bad_values_above():
@@ -398,7 +398,7 @@ def test_every_checked_column_has_bad_values_above():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         pytest.param("", "list.csv: the file is empty", id="empty"),
         pytest.param(HEADER, "list.csv: there is a header but no row below it", id="header alone"),
@@ -453,8 +453,8 @@ def test_every_checked_column_has_bad_values_above():
         pytest.param(csv(*LINES).encode("latin-1"), "expected CSV text in UTF-8", id="latin-1"),
     ],
 )
-def test_a_bad_file_is_refused(text, said, tmp_path, reader):
-    assert said in refusal(text, tmp_path)
+def test_a_bad_file_is_refused(text, sentence, tmp_path, reader):
+    assert sentence in refusal(text, tmp_path)
 
 
 def test_place_of_a_fault_in_a_long_file_with_names_on_two_lines(tmp_path, reader, monkeypatch):
@@ -467,22 +467,22 @@ def test_place_of_a_fault_in_a_long_file_with_names_on_two_lines(tmp_path, reade
 
 
 def test_plain_reader_joins_its_chunks(good, monkeypatch):
-    whole = titanic.read(good)
+    at_once = titanic.read(good)
     monkeypatch.setattr(titanic, "_arrow_csv", lambda opened, columns: iter([None]))
     for rows in (1, 2, 5, 6):
         monkeypatch.setattr(titanic, "_CHUNK_ROWS", rows)
-        pd.testing.assert_frame_equal(titanic.read(good), whole)
+        pd.testing.assert_frame_equal(titanic.read(good), at_once)
 
 
 def test_chunks_are_the_whole_and_a_later_one_may_need_the_plain_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(titanic, "_BLOCK_BYTES", 500)
     path = tmp_path / "list.csv"
     path.write_text(csv(*LINES * 20))
-    whole = titanic.read(path)
+    at_once = titanic.read(path)
     assert len(list(titanic.chunks(path))) > 5
     plainly = LINES[0].replace(",3,", ",3.0,", 1)  # a whole number to us, to Arrow's reader not one
     path.write_text(csv(*LINES * 20, plainly))
-    pd.testing.assert_frame_equal(titanic.read(path)[:-1], whole)
+    pd.testing.assert_frame_equal(titanic.read(path)[:-1], at_once)
     assert titanic.read(path)["Pclass"].iloc[-1] == 3
     assert len(list(titanic.chunks(path))) > 5  # not all by the plain reader, which gives one
 
@@ -550,7 +550,7 @@ def test_a_file_without_permission(good, monkeypatch):
 
 
 def test_bad_parquet(good, tmp_path):
-    def said(frame: pd.DataFrame) -> str:
+    def message(frame: pd.DataFrame) -> str:
         path = tmp_path / "list.parquet"
         frame.to_parquet(path)
         with pytest.raises(DataError) as caught:
@@ -559,12 +559,12 @@ def test_bad_parquet(good, tmp_path):
 
     frame = titanic.read(good)
     text = frame.assign(Age=frame["Age"].astype(str))
-    assert said(text).startswith("list.parquet, row 1, column Age: expected a number of years")
-    assert "row 1, column Sex" in said(frame.assign(Sex=[0, 1, 1, 0, 0]))
-    assert "row 1, column Pclass" in said(frame.assign(Pclass=pd.Timestamp(0)))
-    assert "row 3, column Survived" in said(frame.assign(Survived=[0, 1, None, 1, 0]))
-    assert "no column Fare" in said(frame.drop(columns="Fare"))
-    assert "no row" in said(frame.iloc[:0])
+    assert message(text).startswith("list.parquet, row 1, column Age: expected a number of years")
+    assert "row 1, column Sex" in message(frame.assign(Sex=[0, 1, 1, 0, 0]))
+    assert "row 1, column Pclass" in message(frame.assign(Pclass=pd.Timestamp(0)))
+    assert "row 3, column Survived" in message(frame.assign(Survived=[0, 1, None, 1, 0]))
+    assert "no column Fare" in message(frame.drop(columns="Fare"))
+    assert "no row" in message(frame.iloc[:0])
     for content in (b"PAR1 and then nothing", b"no Parquet at all"):
         (tmp_path / "list.parquet").write_bytes(content)
         with pytest.raises(DataError, match="not a readable Parquet file"):

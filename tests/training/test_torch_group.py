@@ -129,7 +129,7 @@ def test_torchrun_may_start_several_processes_of_a_host(by_hand, tmp_path):
         hosts.append((by_hand.hosts[host], ("--train", train, "--epochs", 2), own))
     ends = by_hand.together(*hosts, SM_INPUT_DATA_CONFIG=config)
     assert [end.code for end in ends] == [0] * 4, ends
-    weights = [re.findall(r"epoch \d+, weights (\w{8})", end.said) for end in ends]
+    weights = [re.findall(r"epoch \d+, weights (\w{8})", end.stdout) for end in ends]
     assert len(weights[0]) == 2
     assert weights == [weights[0]] * 4
     parameters = json.loads((by_hand.folder / "0" / "model" / "parameters.json").read_text())
@@ -147,7 +147,7 @@ def test_torchrun_starts_a_group_too(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     torchrun += ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
     done = subprocess.run(
-        [*torchrun, run.script.file, *run.words("--epochs", 2)],
+        [*torchrun, run.script.file, *run.arguments("--epochs", 2)],
         env=os.environ | {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"},
         capture_output=True,
         text=True,
@@ -222,14 +222,14 @@ def test_who_is_left_ends_by_itself_and_names_the_lost_host(by_hand):
             break
     victim.send_signal(signal.SIGKILL)
     killed_at = time.monotonic()
-    _, complaint = left.communicate(timeout=30)
+    _, stderr = left.communicate(timeout=30)
     assert time.monotonic() - killed_at < 15
     assert left.returncode == 1
-    assert complaint.strip().splitlines()[-1] == (
+    assert stderr.strip().splitlines()[-1] == (
         "train_torch.py: lost algo-1 in the middle of the training, and algo-2 cannot go on alone; "
         "the log of algo-1 says why"
     )
-    assert "Traceback" not in complaint
+    assert "Traceback" not in stderr
 
 
 def test_what_is_wrong_on_one_host_is_reported_on_all(by_hand, tmp_path):

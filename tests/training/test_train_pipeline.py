@@ -29,7 +29,7 @@ from tests.support.stub_jobs import BUCKET, NONE_HERE, PYTORCH, Account, channel
 
 pytestmark = pytest.mark.usefixtures("no_job")
 
-WORDS = {"epochs": 3, "width": 32, "depth": 4}  # five layers: three for algo-2
+HYPERPARAMETERS = {"epochs": 3, "width": 32, "depth": 4}  # five layers: three for algo-2
 INPUTS = 11
 COUNT = memory_estimate.parameters(memory_estimate.layers(INPUTS, 32, 4))
 
@@ -49,15 +49,15 @@ def one(tmp_path, capsys):
         folders = ["--model_dir", tmp_path / "one", "--output_data_dir", tmp_path / "output"]
         command = ("--train", train, *folders, "--nthread", 1, *arguments)
         assert train_pipeline.main([str(argument) for argument in command]) == code
-        printed, complaint = capsys.readouterr()
+        printed, stderr = capsys.readouterr()
         return SimpleNamespace(
-            model=tmp_path / "one", output=tmp_path / "output", printed=printed, complaint=complaint
+            model=tmp_path / "one", output=tmp_path / "output", printed=printed, stderr=stderr
         )
 
     return run
 
 
-def as_words(values: dict) -> list[str]:
+def as_arguments(values: dict) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
@@ -73,7 +73,7 @@ def same(folder, output, one) -> None:
     """
     curves = [pd.read_csv(path / "history.csv")["train:logloss"] for path in (output, one.output)]
     assert curves[0].tolist() == pytest.approx(curves[1].tolist(), rel=2e-6)
-    assert len(curves[0]) == WORDS["epochs"]
+    assert len(curves[0]) == HYPERPARAMETERS["epochs"]
     assert curves[0].is_monotonic_decreasing
     split = train_pipeline.model_fn(folder).state_dict()
     for name, weights in train_pipeline.model_fn(one.model).state_dict().items():
@@ -93,7 +93,7 @@ def test_a_job_of_two_hosts_learns_what_one_host_does(account, one, tmp_path):
         image=PYTORCH,
         hosts=2,
         InputDataConfig=[channel("train", f"s3://{BUCKET}/{prefix}/")],
-        hyperparameters={name: json.dumps(value) for name, value in WORDS.items()},
+        hyperparameters={name: json.dumps(value) for name, value in HYPERPARAMETERS.items()},
     )
     name = job["TrainingJobName"]
     logs = [account.log(name, host) for host in ("algo-1", "algo-2")]
@@ -105,7 +105,7 @@ def test_a_job_of_two_hosts_learns_what_one_host_does(account, one, tmp_path):
         folder.mkdir()
         for file, data in content.items():
             (folder / file).write_bytes(data)
-    same(model, output, one(*as_words(WORDS)))
+    same(model, output, one(*as_arguments(HYPERPARAMETERS)))
     # each host held its layers alone
     sizes = memory_estimate.layers(INPUTS, 32, 4)
     for host, own, log in zip((1, 2), (sizes[:2], sizes[2:]), logs, strict=True):
@@ -125,7 +125,7 @@ def test_a_job_of_two_hosts_learns_what_one_host_does(account, one, tmp_path):
 @pytest.mark.parametrize(("how", "hosts"), [("sharded", 2), ("pipeline", 3)])
 def test_other_splits_do_too(how, hosts, one, tmp_path):
     hand = ByHand(train_pipeline, tmp_path / "hand", hosts)
-    arguments = (*as_words(WORDS), "--how", how)
+    arguments = (*as_arguments(HYPERPARAMETERS), "--how", how)
     ends = hand.together(*((host, arguments, {}) for host in hand.hosts))
     assert [end.code for end in ends] == [0] * hosts, ends
     model, output = (tmp_path / "hand" / "0" / name for name in ("model", "output"))
@@ -134,7 +134,7 @@ def test_other_splits_do_too(how, hosts, one, tmp_path):
             assert not (model / file.name).exists()
             file.rename(model / file.name)
     assert len(list(model.glob("part*"))) == (1 if how == "sharded" else hosts)
-    same(model, output, one(*as_words(WORDS)))
+    same(model, output, one(*as_arguments(HYPERPARAMETERS)))
     held = json.loads((model / "parameters.json").read_text())["bytes_held"]
     assert sum(held.values()) == 16 * COUNT
     assert max(held.values()) < 0.6 * 16 * COUNT
@@ -144,7 +144,7 @@ def test_microbatches_and_batches_that_do_not_come_out_even(one):
     """570 rows in batches of 100: the last has 70; rows that fill up weigh nothing."""
     curves = []
     for parts in (1, 7):
-        run = one(*as_words(WORDS), "--batch_size", 100, "--microbatches", parts)
+        run = one(*as_arguments(HYPERPARAMETERS), "--batch_size", 100, "--microbatches", parts)
         curves.append(pd.read_csv(run.output / "history.csv")["train:logloss"].tolist())
     assert curves[0] == pytest.approx(curves[1], rel=2e-6)
     x, y = torch.randn(6, 1), torch.tensor([1.0, 0, 1, 0, 0, 0])
@@ -157,7 +157,7 @@ def test_microbatches_and_batches_that_do_not_come_out_even(one):
 def test_a_host_alone_records_its_own_name(one, monkeypatch):
     monkeypatch.setenv("SM_HOSTS", '["algo-1", "algo-2"]')
     monkeypatch.setenv("SM_CURRENT_HOST", "algo-2")
-    run = one(*as_words(WORDS), "--hosts", "alone")
+    run = one(*as_arguments(HYPERPARAMETERS), "--hosts", "alone")
     record = json.loads((run.model / "parameters.json").read_text())
     assert record["bytes_held"] == {"algo-2": 16 * COUNT}
     assert "algo-2: layers 1 to 5 of 5" in run.printed
@@ -173,12 +173,12 @@ def test_the_estimate_is_what_the_tensors_take(width, depth, rows):
     layers = torch.nn.Sequential(*(m for m in layers if not isinstance(m, torch.nn.Dropout)))
     optimizer = torch.optim.AdamW(layers.parameters())
     weights = {value.untyped_storage().data_ptr() for value in layers.parameters()}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     x = torch.randn(rows, INPUTS)
@@ -195,7 +195,7 @@ def test_the_estimate_is_what_the_tensors_take(width, depth, rows):
     assert estimate.gradients == size(value.grad for value in layers.parameters())
     states = [value for one in optimizer.state.values() for value in one.values() if value.ndim]
     assert estimate.moments == size(states)
-    assert estimate.activations == sum(kept.values())
+    assert estimate.activations == sum(saved.values())
     assert estimate.total == estimate.held + estimate.activations
 
 
@@ -224,7 +224,7 @@ def pretend(monkeypatch, hosts: int) -> None:
 
 def test_more_hosts_than_layers_are_refused(one, monkeypatch):
     pretend(monkeypatch, 3)
-    sentence = one("--depth", 1, code=1).complaint
+    sentence = one("--depth", 1, code=1).stderr
     assert "a network of 2 layers cannot be spread over 3 hosts; give --depth 2 or more" in sentence
 
 
@@ -232,7 +232,7 @@ def test_hosts_with_other_rows_are_refused(one, monkeypatch):
     pretend(monkeypatch, 2)
     config = {"train": {"S3DistributionType": "ShardedByS3Key"}}
     monkeypatch.setenv("SM_INPUT_DATA_CONFIG", json.dumps(config))
-    assert "the hosts of one network need the same rows" in one(code=1).complaint
+    assert "the hosts of one network need the same rows" in one(code=1).stderr
 
 
 @pytest.mark.parametrize("how", ["pipeline", "sharded"])
@@ -243,7 +243,7 @@ def test_an_older_pytorch_is_refused_in_one_sentence(one, monkeypatch, how):
     else:
         monkeypatch.setitem(sys.modules, "torch.distributed.fsdp", None)
         monkeypatch.setattr(torch.distributed.device_mesh, "init_device_mesh", None)
-    sentence = one("--how", how, code=1).complaint.strip()
+    sentence = one("--how", how, code=1).stderr.strip()
     assert sentence.endswith("cannot split a network as this script does; it takes 2.6")
     assert "\n" not in sentence
 
@@ -258,11 +258,11 @@ def test_an_older_pytorch_is_refused_in_one_sentence(one, monkeypatch, how):
     ],
 )
 def test_bad_arguments_are_refused_in_one_sentence(one, arguments, sentence):
-    assert sentence in one(*shlex.split(arguments), code=1).complaint
+    assert sentence in one(*shlex.split(arguments), code=1).stderr
 
 
 def test_bad_data_end_it_with_the_sentence_about_them(one, tmp_path):
-    assert "no such file or folder" in one(train=tmp_path / "nowhere", code=1).complaint
+    assert "no such file or folder" in one(train=tmp_path / "nowhere", code=1).stderr
 
 
 def test_a_model_with_a_missing_part_is_refused(one, tmp_path):

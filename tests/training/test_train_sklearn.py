@@ -26,7 +26,7 @@ def run(tmp_path, capsys) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "sentence"),
     [
         ("--model tree", "--model: expected logistic or forest or boosting, found 'tree'"),
         ("--C 0", "-C/--C: expected a number above 0, found '0'"),
@@ -41,8 +41,8 @@ def run(tmp_path, capsys) -> Run:
         ("--max_depth 3", "argument --max_depth: belongs to --model forest or boosting; "),
     ],
 )
-def test_bad_arguments_are_refused_in_one_sentence(run, words, said):
-    assert said in run.refuses(*shlex.split(words))
+def test_bad_arguments_are_refused_in_one_sentence(run, arguments, sentence):
+    assert sentence in run.refuses(*shlex.split(arguments))
 
 
 def test_every_host_trains_alone_and_only_the_first_one_writes(run, monkeypatch):
@@ -50,21 +50,21 @@ def test_every_host_trains_alone_and_only_the_first_one_writes(run, monkeypatch)
     monkeypatch.setenv("SM_CURRENT_HOST", "algo-2")
     assert run("--C", 0.5) == 0
     assert run.files() == set()
-    assert "only the model of algo-1 is kept" in run.complaint
+    assert "only the model of algo-1 is kept" in run.stderr
     monkeypatch.setenv("SM_CURRENT_HOST", "algo-1")
     assert run("--C", 0.5) == 0
     assert run.files() >= {"model.joblib"}
 
 
-def trained(run: Run, *words: object):
+def trained(run: Run, *arguments: object):
     """Return the model that these arguments make, and its hyperparameters as recorded."""
-    assert run("--validation", TEST, *words) == 0
+    assert run("--validation", TEST, *arguments) == 0
     return model_fn(run.model), run.parameters()["hyperparameters"]
 
 
 @pytest.mark.parametrize("model", SETTINGS)
 def test_hyperparameters_reach_scikit_learn(run, model):
-    """Each one given another value stands in the model: none is read and then forgotten."""
+    """Each one with another value is in the model: none is read and then ignored."""
     others = {
         "C": 0.3,
         "max_iter": 57,
@@ -75,19 +75,21 @@ def test_hyperparameters_reach_scikit_learn(run, model):
         "l2_regularization": 2.5,
     }
     small = {"n_estimators": 5} if model == "forest" else {"max_iter": 50}
-    plain, told = trained(run, "--model", model, *words(small))
+    plain, recorded = trained(run, "--model", model, *as_arguments(small))
     for name, setting in SETTINGS[model].items():
         expected = small.get(name, setting.default)
-        assert plain[-1].get_params()[name] == told[name] == expected
-        changed, told_too = trained(run, "--model", model, *words({**small, name: others[name]}))
-        assert changed[-1].get_params()[name] == told_too[name] == others[name] != expected
+        assert plain[-1].get_params()[name] == recorded[name] == expected
+        changed, recorded_too = trained(
+            run, "--model", model, *as_arguments({**small, name: others[name]})
+        )
+        assert changed[-1].get_params()[name] == recorded_too[name] == others[name] != expected
         if name != "max_iter" or model != "logistic":  # which has converged before
             test = titanic.read(TEST)
             assert (predict(changed, test) != predict(plain, test)).any(), name
 
 
-def words(settings: dict) -> list[object]:
-    return [word for name, value in settings.items() for word in (f"--{name}", value)]
+def as_arguments(settings: dict) -> list[object]:
+    return [argument for name, value in settings.items() for argument in (f"--{name}", value)]
 
 
 @pytest.mark.parametrize("model", SETTINGS)
@@ -95,11 +97,11 @@ def test_a_boolean_given_as_text_is_what_it_says(run, model):
     """SageMaker gives True and False as texts, and bool("False") is true."""
     small = ("--n_estimators", 20) if model == "forest" else ("--max_iter", 60)
     plain, _ = trained(run, "--model", model, *small)
-    no, told_no = trained(run, "--model", model, *small, "--balanced", "False")
-    yes, told_yes = trained(run, "--model", model, *small, "--balanced", "True")
+    no, recorded_no = trained(run, "--model", model, *small, "--balanced", "False")
+    yes, recorded_yes = trained(run, "--model", model, *small, "--balanced", "True")
     test = titanic.read(TEST)
-    assert told_no["balanced"] is False
-    assert told_yes["balanced"] is True
+    assert recorded_no["balanced"] is False
+    assert recorded_yes["balanced"] is True
     assert (predict(no, test) == predict(plain, test)).all()
     assert predict(yes, test).mean() > predict(no, test).mean() + 0.02  # survivors count for more
 
@@ -161,8 +163,8 @@ def test_a_port_or_a_number_that_train_never_has_is_no_fault(run, tmp_path):
     test = titanic.read(TEST)
     for name, rows in lacking.items():
         assert run(train=write(tmp_path / "lacking.csv", rows)) == 0, name
-        chances = predict(model_fn(run.model), test)
-        assert len(set(chances.tolist())) > 20, name
+        probabilities = predict(model_fn(run.model), test)
+        assert len(set(probabilities.tolist())) > 20, name
 
 
 # --- what it leaves -------------------------------------------------------------------------------
@@ -193,12 +195,12 @@ def test_same_bytes_whatever_the_number_of_threads(run, model):
 
 
 def test_a_forest_of_many_threads_is_that_of_one_and_does_not_remember_them(run, monkeypatch):
-    words = ("--model", "forest", "--n_estimators", 20)
-    assert run(*words) == 0
+    arguments = ("--model", "forest", "--n_estimators", 20)
+    assert run(*arguments) == 0
     alone = run.bytes()
     monkeypatch.setattr(train_sklearn, "threads", lambda args, rows: 3)
-    assert run(*words) == 0
-    assert "3 thread(s)" in run.said
+    assert run(*arguments) == 0
+    assert "3 thread(s)" in run.stdout
     assert run.bytes() == alone
     assert model_fn(run.model)[-1].n_jobs is None
 
@@ -206,14 +208,14 @@ def test_a_forest_of_many_threads_is_that_of_one_and_does_not_remember_them(run,
 def test_a_long_training_shows_its_progress(run, monkeypatch):
     monkeypatch.setattr(train_sklearn.entry_point, "ROWS_PER_THREAD", 300)
     assert run("--model", "boosting", "--max_iter", 3) == 0
-    assert run.said.count("leaves") >= 3
+    assert run.stdout.count("leaves") >= 3
     assert model_fn(run.model)[-1].verbose == 0
 
 
 def test_a_dry_run_takes_few_rows(run, monkeypatch):
     monkeypatch.setattr(train_sklearn, "DRY_RUN_ROWS", 100)
     assert run("--dry_run") == 0
-    assert "training logistic on 100 rows" in run.said
+    assert "training logistic on 100 rows" in run.stdout
 
 
 # --- loading --------------------------------------------------------------------------------------
@@ -225,16 +227,16 @@ def test_another_version_of_scikit_learn_is_refused_before_anything_is_unpickled
 
     assert run() == 0
     path = run.model / "parameters.json"
-    told = json.loads(path.read_text())
-    told["versions"]["scikit-learn"] = "1.2.1"
-    path.write_text(json.dumps(told))
+    recorded = json.loads(path.read_text())
+    recorded["versions"]["scikit-learn"] = "1.2.1"
+    path.write_text(json.dumps(recorded))
     monkeypatch.setattr(joblib, "load", lambda *_: pytest.fail("it was unpickled"))
     here = sklearn.__version__
     expected = f"saved with scikit-learn 1.2.1, and this is {here}; .* scikit-learn==1.2.1 or train"
     with pytest.raises(titanic.DataError, match=expected):
         model_fn(run.model)
-    del told["versions"]
-    path.write_text(json.dumps(told))
+    del recorded["versions"]
+    path.write_text(json.dumps(recorded))
     with pytest.raises(titanic.DataError, match="does not say which scikit-learn"):
         model_fn(run.model)
 

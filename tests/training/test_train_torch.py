@@ -25,7 +25,7 @@ import train_torch
 from checkpoints import Checkpoint, Every, StopSignal
 from entry_point import UsageError
 from metrics import evaluate
-from tests.support.entry_points import SCRIPTS, TEST, TRAIN, Run, found, write
+from tests.support.entry_points import SCRIPTS, TEST, TRAIN, Run, metrics_in, write
 from train_torch import COURSE, model_fn, predict
 
 pytestmark = pytest.mark.usefixtures("no_job")
@@ -96,7 +96,7 @@ def test_words_of_python_are_understood(run):
 
 
 def test_hyperparameters_reach_the_training(run):
-    """Each one given another value makes another model: none is read and then forgotten."""
+    """Each one with another value makes another model: none is read and then ignored."""
     common = ("--epochs", 2, "--early_stopping_epochs", 0)
     assert run(*common) == 0
     plain = run.bytes()
@@ -133,10 +133,10 @@ def test_checkpoints_default_to_the_folder_that_sagemaker_copies(monkeypatch):
 
 def test_each_epoch_tells_its_progress_and_its_losses(run):
     assert run("--epochs", 4, "--early_stopping_epochs", 0) == 0
-    progress = [line for line in run.said.splitlines() if line.startswith("epoch ")]
+    progress = [line for line in run.stdout.splitlines() if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in progress] == [f"epoch {n} of 4" for n in (1, 2, 3, 4)]
     assert all("570 rows in" in line and "a second" in line for line in progress)
-    read, history = found(run.said), run.history()
+    read, history = metrics_in(run.stdout), run.history()
     assert list(history.columns) == ["train:logloss", "validation:logloss"]
     assert history.index.tolist() == [1, 2, 3, 4]
     for name in history.columns:  # every epoch, and at last that of the saved model
@@ -193,8 +193,8 @@ def test_without_validation_the_last_epoch_is_kept_and_it_can_overfit(run):
 
 def test_a_training_that_runs_away_ends_in_one_sentence(run):
     assert run("--learning_rate", 1e38, "--epochs", 5) == 1
-    assert "loss is no number any more after epoch" in run.complaint
-    assert "try a learning_rate below 1e+38" in run.complaint
+    assert "loss is no number any more after epoch" in run.stderr
+    assert "try a learning_rate below 1e+38" in run.stderr
     assert not run.files()
 
 
@@ -213,7 +213,7 @@ def test_depth_0_is_the_logistic_regression_of_the_prepared_columns(run):
 
 
 def test_torch_compile_changes_no_more_than_digits(run):
-    """With the small compiler that needs no C++: what is tested is that we call it right."""
+    """It uses the small compiler that needs no C++: this tests that we call it correctly."""
     assert run("--epochs", 3) == 0
     eager = run.history()
     real, called = torch.compile, []
@@ -299,9 +299,9 @@ def test_batches_do_not_depend_on_how_rows_are_gathered(monkeypatch):
 
 def test_threads_are_as_many_as_a_step_pays_for(run):
     assert run("--epochs", 1) == 0
-    assert "1 thread(s)" in run.said
+    assert "1 thread(s)" in run.stdout
     assert run("--epochs", 1, "--width", 512, "--batch_size", 569) == 0
-    assert "2 thread(s)" in run.said
+    assert "2 thread(s)" in run.stdout
 
 
 # --- preprocessing --------------------------------------------------------------------------------
@@ -375,15 +375,15 @@ def test_stopped_and_gone_on_is_the_same_as_never_stopped(run, monkeypatch, step
     with monkeypatch.context() as patch:
         interrupted(patch, steps, sigterm)
         assert run(*SHORT) == 0  # it ended by itself, in order
-    assert f"stopped by SIGTERM in epoch {steps // 9 + 1}" in run.said
+    assert f"stopped by SIGTERM in epoch {steps // 9 + 1}" in run.stdout
     assert run.parameters()["epochs"]["finished"] is False
     assert len(list(run.checkpoints.iterdir())) == 1
     stopped = model_fn(run.model)  # a model of what was done, too
     assert np.isfinite(predict(stopped, titanic.read(TEST))).all()
     assert run(*SHORT) == 0
-    assert f"going on after {steps} steps" in run.said
+    assert f"going on after {steps} steps" in run.stdout
     assert run.everything() == expected  # model, parameters, history; the checkpoint is gone
-    assert found(run.said)["validation:auc"] == found(unbroken.said)["validation:auc"]
+    assert metrics_in(run.stdout)["validation:auc"] == metrics_in(unbroken.stdout)["validation:auc"]
 
 
 @pytest.mark.parametrize("steps", [5, 9, 20])
@@ -405,7 +405,7 @@ def test_killed_and_gone_on_is_the_same_as_never_killed(run, monkeypatch, steps)
             run(*arguments)
     assert not run.model.exists() or not list(run.model.iterdir())
     assert run(*arguments) == 0
-    assert f"going on after {steps - 1} steps" in run.said
+    assert f"going on after {steps - 1} steps" in run.stdout
     assert run.everything() == unbroken.everything()
 
 
@@ -424,7 +424,7 @@ def test_killed_between_two_epochs_it_does_the_last_step_again(run, monkeypatch)
         with pytest.raises(Killed):
             run(*SHORT, "--checkpoint_seconds", 0)
     assert run(*SHORT) == 0
-    assert "going on after 8 steps, in epoch 1" in run.said
+    assert "going on after 8 steps, in epoch 1" in run.stdout
     assert run.everything() == unbroken.everything()
 
 
@@ -476,11 +476,11 @@ def test_more_epochs_go_on_and_another_run_starts_anew(run, monkeypatch, tmp_pat
         ((), other_data),
     ):
         assert run(*SHORT, *arguments, train=train) == 0
-        assert "going on" not in run.said
-        assert "starting anew: the 1 checkpoint(s)" in run.said
+        assert "going on" not in run.stdout
+        assert "starting anew: the 1 checkpoint(s)" in run.stdout
         assert checkpoint.read_bytes() == saved  # nothing of another run is taken away
     assert run(*SHORT, "--epochs", 7, "--early_stopping_epochs", 0) == 0
-    assert "going on after 12 steps" in run.said
+    assert "going on after 12 steps" in run.stdout
     assert run.parameters()["epochs"]["trained"] == 7
 
 
@@ -493,8 +493,8 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_not_executed(run, monkeyp
     for damaged in (content[:1000], b"", pickle.dumps(Payload())):
         checkpoint.write_bytes(damaged)
         assert run(*SHORT) == 1
-        assert f"{checkpoint}: not a readable checkpoint; delete it" in run.complaint
-        assert "it ran" not in run.said
+        assert f"{checkpoint}: not a readable checkpoint; delete it" in run.stderr
+        assert "it ran" not in run.stdout
 
 
 class Payload:
@@ -539,13 +539,13 @@ def test_a_stop_before_the_first_step_leaves_nothing(run, monkeypatch):
 
     monkeypatch.setattr(splits, "load", load)
     assert run(*SHORT) == 0
-    assert "stopped before the first step" in run.said
+    assert "stopped before the first step" in run.stdout
     assert not run.files()
 
 
-def test_a_real_sigterm_from_outside_is_heard(run):
+def test_a_real_sigterm_from_outside_is_noticed(run):
     """As SageMaker sends it: to a process, in the middle of a training that would take minutes."""
-    arguments = run.words("--epochs", 100_000, "--early_stopping_epochs", 0)
+    arguments = run.arguments("--epochs", 100_000, "--early_stopping_epochs", 0)
     child = subprocess.Popen(
         [sys.executable, run.script.file, *arguments], stdout=subprocess.PIPE, text=True
     )

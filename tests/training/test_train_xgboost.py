@@ -14,7 +14,7 @@ import xgboost
 import titanic
 import train_xgboost
 from stub_aws import first_party
-from tests.support.entry_points import SCRIPTS, TEST, TRAIN, Run, found
+from tests.support.entry_points import SCRIPTS, TEST, TRAIN, Run, metrics_in
 from train_xgboost import model_fn, predict
 
 pytestmark = pytest.mark.usefixtures("no_job")
@@ -36,7 +36,7 @@ def run(tmp_path, capsys) -> RunXGBoost:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "sentence"),
     [
         ("--max_dept 3", "no argument --max_dept; did you mean --max_depth?"),
         ("--max-dept=3", "no argument --max_dept; did you mean --max_depth?"),
@@ -61,18 +61,22 @@ def run(tmp_path, capsys) -> RunXGBoost:
         ("--max_bin 1", "--max_bin: expected a whole number from 2"),
     ],
 )
-def test_bad_arguments_are_refused_in_one_sentence(run, words, said):
-    assert said in run.refuses(*shlex.split(words))
+def test_bad_arguments_are_refused_in_one_sentence(run, arguments, sentence):
+    assert sentence in run.refuses(*shlex.split(arguments))
 
 
 def test_hyphens_and_underscores_are_one_name(run):
     assert run("--num-round", 3, "--max-depth=2", "--early-stopping-rounds", 0) == 0
-    told = run.parameters()["hyperparameters"]
-    assert (told["num_round"], told["max_depth"], told["early_stopping_rounds"]) == (3, 2, 0)
+    recorded = run.parameters()["hyperparameters"]
+    assert (recorded["num_round"], recorded["max_depth"], recorded["early_stopping_rounds"]) == (
+        3,
+        2,
+        0,
+    )
 
 
 def test_hyperparameters_reach_xgboost(run):
-    """Each one given another value makes another model: none is read and then forgotten."""
+    """Each one with another value makes another model: none is read and then ignored."""
     common = ("--num_round", 8, "--early_stopping_rounds", 0, "--max_depth", 4)
     run(*common)
     plain = run.bytes()
@@ -104,11 +108,11 @@ def test_hyperparameters_reach_xgboost(run):
 
 def test_what_is_written(run):
     assert run("--num_round", 20, "--early_stopping_rounds", 0) == 0
-    told = run.parameters()
-    assert told["hyperparameters"]["num_round"] == 20
-    assert told["hyperparameters"]["objective"] == "binary:logistic"
-    assert told["features"] == list(titanic.FEATURES)
-    assert told["rounds"] == {"trained": 20, "kept": 20}
+    recorded = run.parameters()
+    assert recorded["hyperparameters"]["num_round"] == 20
+    assert recorded["hyperparameters"]["objective"] == "binary:logistic"
+    assert recorded["features"] == list(titanic.FEATURES)
+    assert recorded["rounds"] == {"trained": 20, "kept": 20}
     assert list(run.history().columns) == ["train:logloss", "validation:logloss"]
     assert run.history().index.tolist() == list(range(1, 21))
     assert run.history()["train:logloss"].is_monotonic_decreasing
@@ -116,18 +120,18 @@ def test_what_is_written(run):
 
 def test_the_model_holds_no_path_and_no_machine(run):
     run("--num_round", 3)
-    for word in (str(run.model), str(TRAIN), "nthread", "best_iteration", "best_score"):
-        assert word.encode() not in run.bytes(), word
+    for text in (str(run.model), str(TRAIN), "nthread", "best_iteration", "best_score"):
+        assert text.encode() not in run.bytes(), text
 
 
 def test_a_dry_run_trains_one_round(run):
     assert run("--dry_run") == 0
-    assert "trained 1 rounds" in run.said
+    assert "trained 1 rounds" in run.stdout
 
 
 def test_sagemakers_own_metric_definitions_read_every_round(run):
     assert run("--num_round", 12, "--early_stopping_rounds", 0, "--log_every", 1) == 0
-    read = found(run.said, first_party.metric_definitions())
+    read = metrics_in(run.stdout, first_party.metric_definitions())
     read = {name: values for name, values in read.items() if values}
     assert len(read) == 6
     for name, values in read.items():
@@ -143,26 +147,26 @@ def test_sagemakers_own_metric_definitions_read_every_round(run):
 
 
 def test_early_stopping_keeps_the_best_round(run):
-    words = ("--num_round", 2000, "--eta", 0.3, "--max_depth", 8, "--early_stopping_rounds", 5)
-    assert run(*words) == 0
+    arguments = ("--num_round", 2000, "--eta", 0.3, "--max_depth", 8, "--early_stopping_rounds", 5)
+    assert run(*arguments) == 0
     losses = run.history()["validation:logloss"]
     rounds = run.parameters()["rounds"]
     assert rounds["trained"] == len(losses) < 2000
     assert rounds["kept"] == losses.idxmin() == rounds["trained"] - 5
     booster = model_fn(run.model)
     assert booster.num_boosted_rounds() == rounds["kept"]
-    told = run.parameters()["metrics"]["validation"]["logloss"]
-    assert told == pytest.approx(losses.min(), rel=1e-5)
-    assert run(*words[:1], 60, *words[2:-1], 0) == 0
+    recorded = run.parameters()["metrics"]["validation"]["logloss"]
+    assert recorded == pytest.approx(losses.min(), rel=1e-5)
+    assert run(*arguments[:1], 60, *arguments[2:-1], 0) == 0
     assert run.parameters()["rounds"] == {"trained": 60, "kept": 60}
 
 
 def test_the_round_that_stops_it_early_is_printed_too(run):
     """XGBoost calls its callbacks in the order of their addresses, and only until one stops it."""
-    words = ("--log_every", 1, "--eta", 0.3, "--max_depth", 8, "--early_stopping_rounds", 2)
+    arguments = ("--log_every", 1, "--eta", 0.3, "--max_depth", 8, "--early_stopping_rounds", 2)
     for _ in range(10):
-        assert run(*words) == 0
-        printed = re.findall(r"(?m)^\[(\d+)\]\ttrain-logloss", run.said)
+        assert run(*arguments) == 0
+        printed = re.findall(r"(?m)^\[(\d+)\]\ttrain-logloss", run.stdout)
         assert [int(number) for number in printed] == run.history().index.tolist()
 
 
@@ -171,9 +175,9 @@ def test_predictions_come_from_the_sums_of_the_training(run, monkeypatch):
     rounds = []
     predict = xgboost.Booster.predict
 
-    def noted(booster, *words, **settings):
+    def noted(booster, *arguments, **settings):
         rounds.append(booster.num_boosted_rounds())
-        return predict(booster, *words, **settings)
+        return predict(booster, *arguments, **settings)
 
     monkeypatch.setattr(xgboost.Booster, "predict", noted)
     for _ in range(10):
@@ -185,19 +189,19 @@ def test_predictions_come_from_the_sums_of_the_training(run, monkeypatch):
 
 def test_without_validation_all_rows_are_learnt_and_it_can_overfit(run):
     assert run("--validation_fraction", 0, "--num_round", 300, "--max_depth", 10, "--eta", 0.5) == 0
-    told = run.parameters()
-    assert told["rows"] == {"train": len(pd.read_csv(TRAIN))}
-    assert told["rounds"]["trained"] == 300
-    assert set(told["metrics"]) == {"train"}
-    assert told["metrics"]["train"]["accuracy"] > 0.95
+    recorded = run.parameters()
+    assert recorded["rows"] == {"train": len(pd.read_csv(TRAIN))}
+    assert recorded["rounds"]["trained"] == 300
+    assert set(recorded["metrics"]) == {"train"}
+    assert recorded["metrics"]["train"]["accuracy"] > 0.95
 
 
 def test_same_bytes_on_any_number_of_threads(run, monkeypatch):
-    words = ("--subsample", 0.7, "--colsample_bytree", 0.7, "--max_depth", 6, "--num_round", 30)
+    arguments = ("--subsample", 0.7, "--colsample_bytree", 0.7, "--max_depth", 6, "--num_round", 30)
     models = set()
     for threads in (1, 2, 3, 4):
         monkeypatch.setattr(train_xgboost, "threads", lambda args, rows, n=threads: n)
-        assert run(*words) == 0
+        assert run(*arguments) == 0
         models.add(run.bytes())
     assert len(models) == 1
 

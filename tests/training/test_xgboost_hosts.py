@@ -210,7 +210,7 @@ def test_members_are_in_the_order_of_their_names_however_they_come():
 # --- real jobs ------------------------------------------------------------------------------------
 
 # Deep and quick to learn by heart, so that it stops early; other seeds hold out other rows.
-GIVEN = {"num_round": "300", "eta": "0.3", "max_depth": "6", "early_stopping_rounds": "5"}
+HYPERPARAMETERS = {"num_round": "300", "eta": "0.3", "max_depth": "6", "early_stopping_rounds": "5"}
 ENDLESS = {"num_round": "100000", "early_stopping_rounds": "0", "log_every": "100"}
 SHARDED, REPLICATED = "ShardedByS3Key", "FullyReplicated"
 
@@ -231,27 +231,30 @@ class Jobs:
             self.account.put(f"{prefix}/part-{number}.csv", text)
         return f"s3://{BUCKET}/{prefix}/"
 
-    def start(self, hosts: int, given=GIVEN, **channels: tuple[str, str]) -> str:
+    def start(
+        self, hosts: int, hyperparameters=HYPERPARAMETERS, **channels: tuple[str, str]
+    ) -> str:
         return self.account.start(
             files=self._source,
             program="train_xgboost.py",
             image=XGBOOST_IMAGE,
             hosts=hosts,
-            hyperparameters=given,
+            hyperparameters=hyperparameters,
             channels=channels,
         )
 
     def line(self, name: str, host: str) -> tuple[int, int, str]:
-        """Rows to train and to validate on, and the checksum of the model, as a host has told."""
+        """Return the rows to train and to validate on, and the model's checksum, as a host printed
+        them."""
         log = "\n".join(self.account.log(name, host))
-        found = re.findall(
+        numbers = re.findall(
             rf"^{host}: ([\d,]+) rows of train and ([\d,]+) rows of validation, "
             r"model checksum ([0-9a-f]{12})$",
             log,
             re.MULTILINE,
         )
-        assert len(found) == 1, log
-        train, validation, checksum = found[0]
+        assert len(numbers) == 1, log
+        train, validation, checksum = numbers[0]
         return int(train.replace(",", "")), int(validation.replace(",", "")), checksum
 
 
@@ -271,7 +274,7 @@ def jobs(stub_aws):
 @pytest.fixture(scope="module")
 def trained(jobs):
     """Jobs on the same passengers, all of them started: name of the case -> name of the job."""
-    whole, two = jobs.put(), jobs.put(600)
+    one_file, two = jobs.put(), jobs.put(600)
     header, row = TRAIN.read_text().splitlines()[:2]
     bad = jobs.put(700)
     wrong = "\n".join([header, row.replace(row.split(",")[1], "maybe", 1), ""])
@@ -279,8 +282,8 @@ def trained(jobs):
     none = jobs.account.put(f"{unique('none')}/README.txt", "no passengers").rpartition("/")[0]
     test, tests = jobs.put(file=TEST), jobs.put(20, file=TEST)
     return {
-        "one": jobs.start(1, train=(whole, REPLICATED)),
-        "replicated": jobs.start(3, train=(whole, REPLICATED)),
+        "one": jobs.start(1, train=(one_file, REPLICATED)),
+        "replicated": jobs.start(3, train=(one_file, REPLICATED)),
         "sharded": jobs.start(2, train=(two, SHARDED)),
         "an idle host": jobs.start(3, train=(two, SHARDED), validation=(test, REPLICATED)),
         "more files": jobs.start(
@@ -294,8 +297,8 @@ def trained(jobs):
 
 def artifact(jobs, name) -> tuple[bytes, dict]:
     described = jobs.account.wait(name)
-    said = described.get("FailureReason", "")
-    assert described["TrainingJobStatus"] == "Completed", said
+    reason = described.get("FailureReason", "")
+    assert described["TrainingJobStatus"] == "Completed", reason
     files = jobs.account.unpack(name)
     assert set(files) == {"xgboost-model.ubj", "parameters.json"}  # one host alone saves
     return files["xgboost-model.ubj"], json.loads(files["parameters.json"])
@@ -305,9 +308,19 @@ def artifact(jobs, name) -> tuple[bytes, dict]:
 def by_hand(tmp_path, capsys, no_job):
     """Return what one host makes of the passengers, by hand: model and record."""
 
-    def train(*words: object) -> tuple[bytes, dict]:
+    def train(*own_arguments: object) -> tuple[bytes, dict]:
         run = Run(SCRIPTS["train_xgboost"], tmp_path, capsys)
-        assert run(*words, *(word for name in GIVEN for word in (f"--{name}", GIVEN[name]))) == 0
+        assert (
+            run(
+                *own_arguments,
+                *(
+                    argument
+                    for name in HYPERPARAMETERS
+                    for argument in (f"--{name}", HYPERPARAMETERS[name])
+                ),
+            )
+            == 0
+        )
         return run.bytes(), run.parameters()
 
     return train
@@ -315,7 +328,7 @@ def by_hand(tmp_path, capsys, no_job):
 
 @needs_namespaces
 @pytest.mark.parametrize(
-    ("case", "hosts", "words"),
+    ("case", "hosts", "own_arguments"),
     [
         ("replicated", 3, ()),
         ("sharded", 2, ()),
@@ -323,21 +336,23 @@ def by_hand(tmp_path, capsys, no_job):
         ("more files", 2, ("--validation", TEST)),
     ],
 )
-def test_several_hosts_make_the_model_of_one(jobs, trained, by_hand, case, hosts, words):
-    model, told = artifact(jobs, trained[case])
-    expected, alone = by_hand(*words)
+def test_several_hosts_make_the_model_of_one(jobs, trained, by_hand, case, hosts, own_arguments):
+    model, recorded = artifact(jobs, trained[case])
+    expected, alone = by_hand(*own_arguments)
     assert model == expected
-    shares = told.pop("hosts")
+    shares = recorded.pop("hosts")
     assert list(shares) == [f"algo-{number + 1}" for number in range(hosts)]
     for part, count in alone["rows"].items():
         counts = [rows[part] for rows in shares.values()]
         assert sum(counts) == count  # each row on one host: else the model were another
-        assert all(0 < its < count for its in counts)
-    metrics, of_one = told.pop("metrics"), alone.pop("metrics")
+        assert all(0 < rows_of_host < count for rows_of_host in counts)
+    metrics, of_one = recorded.pop("metrics"), alone.pop("metrics")
     for part, values in of_one.items():
         assert metrics[part] == pytest.approx(values, rel=1e-9)
-    assert told == alone
-    assert told["rounds"]["trained"] == told["rounds"]["kept"] + 5  # all stopped early, together
+    assert recorded == alone
+    assert (
+        recorded["rounds"]["trained"] == recorded["rounds"]["kept"] + 5
+    )  # all stopped early, together
     lines = {host: jobs.line(trained[case], host) for host in shares}
     assert len({checksum for _, _, checksum in lines.values()}) == 1
     for host, rows in shares.items():
@@ -348,13 +363,13 @@ def test_several_hosts_make_the_model_of_one(jobs, trained, by_hand, case, hosts
 def test_of_many_values_the_hosts_make_a_model_as_good(jobs, trained, by_hand, tmp_path):
     """XGBoost merges summaries of each host's values: the bins of one host are a little others."""
     (tmp_path / "many.csv").write_text(many_fares())
-    model, told = artifact(jobs, trained["many fares"])
+    model, recorded = artifact(jobs, trained["many fares"])
     expected, alone = by_hand("--train", tmp_path / "many.csv")
     assert model != expected  # else the test has too few values, and says nothing
-    assert told["rows"] == alone["rows"]
-    assert told["metrics"]["train"]["logloss"] < 0.3
+    assert recorded["rows"] == alone["rows"]
+    assert recorded["metrics"]["train"]["logloss"] < 0.3
     for part, values in alone["metrics"].items():
-        assert told["metrics"][part] == pytest.approx(values, abs=0.02)
+        assert recorded["metrics"][part] == pytest.approx(values, abs=0.02)
     checksums = [jobs.line(trained["many fares"], host)[2] for host in ("algo-1", "algo-2")]
     assert checksums[0] == checksums[1]
 
@@ -368,15 +383,15 @@ def test_a_job_of_one_host_makes_the_model_that_is_made_by_hand(jobs, trained, b
 def test_rows_follow_the_channel(jobs, trained):
     rows = len(pd.read_csv(TRAIN))
     artifact(jobs, trained["sharded"])
-    told = [jobs.line(trained["sharded"], host) for host in ("algo-1", "algo-2")]
-    assert [train + validation for train, validation, _ in told] == [600, rows - 600]
+    printed = [jobs.line(trained["sharded"], host) for host in ("algo-1", "algo-2")]
+    assert [train + validation for train, validation, _ in printed] == [600, rows - 600]
     artifact(jobs, trained["more files"])
-    told = [jobs.line(trained["more files"], host) for host in ("algo-1", "algo-2")]
-    assert [train for train, _, _ in told] == [100 + 50, rows - (100 + 50)]
-    assert [validation for _, validation, _ in told] == [20, len(pd.read_csv(TEST)) - 20]
+    printed = [jobs.line(trained["more files"], host) for host in ("algo-1", "algo-2")]
+    assert [train for train, _, _ in printed] == [100 + 50, rows - (100 + 50)]
+    assert [validation for _, validation, _ in printed] == [20, len(pd.read_csv(TEST)) - 20]
     artifact(jobs, trained["replicated"])
-    told = [jobs.line(trained["replicated"], f"algo-{n}")[0] for n in (1, 2, 3)]
-    assert max(told) - min(told) <= 1
+    printed = [jobs.line(trained["replicated"], f"algo-{n}")[0] for n in (1, 2, 3)]
+    assert max(printed) - min(printed) <= 1
 
 
 @needs_namespaces
@@ -423,7 +438,7 @@ def script_of(name: str, host: str) -> psutil.Process | None:
     """Return the process of a host's entry point."""
     for process in psutil.process_iter():
         try:
-            if any(word.endswith("train_xgboost.py") for word in process.cmdline()):
+            if any(argument.endswith("train_xgboost.py") for argument in process.cmdline()):
                 environment = process.environ()
                 here = (environment.get("TRAINING_JOB_NAME"), environment.get("SM_CURRENT_HOST"))
                 if here == (name, host):
@@ -462,11 +477,13 @@ class ByHand:
 
     def _start(self, name: str) -> subprocess.Popen:
         folders = {"model_dir": self.folder / name, "output_data_dir": self.folder / name}
-        words = [str(word) for key in folders for word in (f"--{key}", folders[key])]
-        words += [word for key, value in ENDLESS.items() for word in (f"--{key}", value)]
+        arguments = [str(argument) for key in folders for argument in (f"--{key}", folders[key])]
+        arguments += [
+            argument for key, value in ENDLESS.items() for argument in (f"--{key}", value)
+        ]
         with (self.folder / f"{name}.log").open("w") as log:
             return subprocess.Popen(
-                [sys.executable, str(SCRIPTS["train_xgboost"].file), *words],
+                [sys.executable, str(SCRIPTS["train_xgboost"].file), *arguments],
                 env=os.environ | {"SM_HOSTS": json.dumps(self.names), "SM_CURRENT_HOST": name},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -491,7 +508,7 @@ def pairs(tmp_path, no_job):  # none of which ends by itself
 
 @needs_namespaces
 def test_the_host_that_is_left_ends_by_itself_with_a_sentence(tmp_path, pairs):
-    """Whether the platform ends it or not."""
+    """It ends whether the platform ends it or not."""
     for victim, pair in enumerate(pairs):
         eventually("a round", lambda of=pair: "[100]" in of.log(0))
         pair.processes[victim].kill()
@@ -501,10 +518,10 @@ def test_the_host_that_is_left_ends_by_itself_with_a_sentence(tmp_path, pairs):
         # Not at once: a host that ended of an error of its own is to be the first.
         assert time.monotonic() - killed > rendezvous.CAUSE_FIRST_S / 2
         gone, left = pair.names[victim], pair.names[1 - victim]
-        said = pair.log(1 - victim)
-        assert said.splitlines()[-1] == (
+        output = pair.log(1 - victim)
+        assert output.splitlines()[-1] == (
             f"train_xgboost.py: another host of this job ({gone}) ended, or fell silent, before "
             f"the training did, so {left} cannot go on; its log says why"
         )
-        assert "Traceback" not in said
+        assert "Traceback" not in output
     assert not list(tmp_path.glob("*/*"))  # nothing half-written

@@ -14,7 +14,7 @@ import pytest
 import workshop
 from tests.support.strangers import TAGS, everything_of
 from tests.support.stub_jobs import BUCKET, IMAGE, LOG_GROUP, REPOSITORY, Account, eventually
-from tests.support.stub_roles import ADMINISTRATOR, WHOLE, Lab, lab
+from tests.support.stub_roles import ADMINISTRATOR, FULL_POLICY, Lab, lab
 from tests.support.weak_line import weak_line
 from workshop import buckets, cleanup, costs, jobs
 
@@ -39,7 +39,7 @@ class Room:
         self.session = aws.look()
         self.boto = aws.boto(ADMINISTRATOR)
         self.s3, self.logs = self.boto.client("s3"), self.boto.client("logs")
-        self.account = Account(aws.environments[WHOLE], aws.role_arn(WHOLE))
+        self.account = Account(aws.environments[FULL_POLICY], aws.role_arn(FULL_POLICY))
 
     def job(self, script: str, lesson: str | None = "05", wait: bool = True) -> str:
         """Start a job, with the workshop's tags if it is of a lesson, and return its name.
@@ -384,7 +384,7 @@ def test_notebook_instances_are_found_by_tag_and_left_alone(room):
         client.create_notebook_instance(
             NotebookInstanceName=name,
             InstanceType="ml.t3.medium",
-            RoleArn=room.aws.role_arn(WHOLE),
+            RoleArn=room.aws.role_arn(FULL_POLICY),
             Tags=tags,
         )
     listed = cleanup.inventory(room.session)
@@ -432,7 +432,7 @@ WHILE_DELETING = {
 def line(room, monkeypatch):
     """Return a session of ours over a line that can fail."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with weak_line(room.aws.environments[WHOLE]["AWS_ENDPOINT_URL"]) as line:
+    with weak_line(room.aws.environments[FULL_POLICY]["AWS_ENDPOINT_URL"]) as line:
         monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
         yield line
 
@@ -499,7 +499,7 @@ WITHOUT = {
 @pytest.mark.parametrize("missing", WITHOUT)
 def test_command_line_without_it_is_one_sentence(room, missing):
     changes, wanted = WITHOUT[missing]
-    environment = room.aws.environments[WHOLE] | {"AWS_MAX_ATTEMPTS": "1"} | changes
+    environment = room.aws.environments[FULL_POLICY] | {"AWS_MAX_ATTEMPTS": "1"} | changes
     command = [sys.executable, "scripts/workshop/cleanup.py", "--delete"]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
@@ -588,7 +588,7 @@ def test_the_table_has_no_sum_where_a_price_is_unknown():
 
 def test_command_line(room, monkeypatch, capsys):
     room.s3.put_object(Bucket=BUCKET, Key="thing", Body=b"12345")
-    for name, value in room.aws.environments[WHOLE].items():
+    for name, value in room.aws.environments[FULL_POLICY].items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     assert cleanup.main([]) == 0

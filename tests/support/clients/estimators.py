@@ -29,7 +29,7 @@ METRICS = {
 
 
 def estimators(bucket: str, folder: str) -> dict[str, Estimator]:
-    """One Estimator of each kind, with the hyperparameters that the test uses by hand."""
+    """Return one Estimator of each kind, with the hyperparameters that the test uses locally."""
     xgboost = {"entry_point": "train_xgboost.py", "hyperparameters": {"num_round": 20, "seed": 7}}
     sklearn = {"entry_point": "train_sklearn.py", "hyperparameters": {"model": "logistic"}}
     torch = {"entry_point": "train_torch.py", "hyperparameters": {"epochs": 3}}
@@ -87,5 +87,7 @@ if __name__ == "__main__":
     bucket, uri, folder = sys.argv[1:]
     made = estimators(bucket, folder)
     with ThreadPoolExecutor(len(made)) as pool:
-        found = dict(zip(made, pool.map(lambda one: train(one, uri), made.values()), strict=True))
-    print("\n" + json.dumps(found))
+        by_framework = dict(
+            zip(made, pool.map(lambda one: train(one, uri), made.values()), strict=True)
+        )
+    print("\n" + json.dumps(by_framework))

@@ -23,7 +23,7 @@ SKLEARN_IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-l
 
 
 def estimators(bucket: str, prefix: str, folder: Path) -> dict[str, tuple[Estimator, object]]:
-    """Name -> an Estimator and what it is fitted to."""
+    """Return by name an Estimator and what it is fitted to."""
     role = sagemaker.get_execution_role()
 
     def common(kind: type, **arguments: object) -> Estimator:
@@ -117,5 +117,5 @@ if __name__ == "__main__":
     made = estimators(bucket, prefix, Path(folder))
     with ThreadPoolExecutor(len(made)) as pool:
         ended = pool.map(lambda one: train(*one), made.values())
-        found = dict(zip(made, ended, strict=True))
-    print("\n" + json.dumps(found))
+        by_shape = dict(zip(made, ended, strict=True))
+    print("\n" + json.dumps(by_shape))

@@ -25,8 +25,8 @@ def main() -> None:
     state = Path("/state")  # the job's checkpoint_local_path
     before = sorted(path.name for path in state.iterdir())
     (state / f"epoch-{len(before) + 1}").write_text("saved")
-    found = {"rows": len(rows), "K": args.K, "given": hyperparameters["K"], "before": before}
-    Path(args.model_dir, "model.json").write_text(json.dumps(found))
+    facts = {"rows": len(rows), "K": args.K, "given": hyperparameters["K"], "before": before}
+    Path(args.model_dir, "model.json").write_text(json.dumps(facts))
     (ROOT / "output/data/report.txt").write_text("done")
 
 

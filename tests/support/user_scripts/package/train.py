@@ -6,5 +6,5 @@ from pathlib import Path
 
 import trains
 
-told = [__name__, trains.WHO, *sys.argv[1:]]
-Path(os.environ["SM_MODEL_DIR"], "told").write_text(" ".join(told))
+origin = [__name__, trains.WHO, *sys.argv[1:]]
+Path(os.environ["SM_MODEL_DIR"], "told").write_text(" ".join(origin))
