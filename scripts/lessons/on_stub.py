@@ -1,4 +1,4 @@
-"""Runs a command on the stub AWS as the lessons want it: with the workshop's role, policy, prices.
+"""Runs a command on the stub AWS as the lessons need it: with the workshop's role, policy, prices.
 
     python -m lessons.on_stub COMMAND...
     python -m lessons.on_stub --record FILE COMMAND...
@@ -19,14 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLE_NAME = "sagemaker-workshop-execution-role"
 POLICY = ROOT / "scripts" / "notebook_instance" / "execution_role_policy.json"
 PRICES = ROOT / "data" / "instance_prices.csv"
-OPTIONS = ["--role-name", ROLE_NAME, "--prices", str(PRICES)]
+WITHOUT_POLICY = ["--role-name", ROLE_NAME, "--prices", str(PRICES)]
+OPTIONS = ["--policy", str(POLICY), *WITHOUT_POLICY]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    policy = [] if arguments[:1] == ["--policy"] else ["--policy", str(POLICY)]
-    return stub_aws.main([*OPTIONS, *policy, *arguments])
+    options = WITHOUT_POLICY if arguments[:1] == ["--policy"] else OPTIONS
+    return stub_aws.main([*options, *arguments])
 
 
 if __name__ == "__main__":
