@@ -1,1 +1,1 @@
-"""What make calls for the notebooks: pairs, rules, execution here and on AWS."""
+"""The modules that make calls for the notebooks: pairs, rules, execution here and on AWS."""

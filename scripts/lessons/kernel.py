@@ -1,15 +1,15 @@
-"""Makes a headless kernel tell of every failure; runs inside it, as an IPython startup file.
+"""Makes a headless kernel report every failure; runs inside it, as an IPython startup file.
 
-A cell can fail without its reply or its outputs saying so:
+A cell can fail although neither its reply nor its outputs show it:
 
 - Importing the SageMaker SDK installs rich tracebacks in IPython: a cell that fails then stores no
   output of type "error", and a checker that looks for one (nbmake does) calls the notebook passed.
 - `%run script.py` shows the script's traceback, or its exit code, and the cell's reply is "ok".
 - `!command` ignores the command's exit code.
 
-Here the first is kept from happening, and the third becomes an error output like the second's.
-And the kernel ends, with the scripts that it runs, when the runner is killed: it may be one that
-runs against a real account. (ipykernel's own watch ends the kernel alone.)
+This module prevents the first, and turns the third into an error output like the second's. The
+kernel also ends, with the scripts that it runs, when the runner is killed: it may be one that runs
+against a real account. (ipykernel's own watch ends the kernel alone.)
 
 Only the runner uses this; a learner's own kernel stays as it is. See `strict_kernels` in
 run.py.

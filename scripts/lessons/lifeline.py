@@ -1,13 +1,13 @@
-"""Runs a command that ends, with all that it has started, when its owner is gone.
+"""Runs a command that ends, with all that it has started, when its owner ends.
 
     python -m lessons.lifeline FD COMMAND...
 
-FD is the reading end of a pipe. Its owner holds the only writing end, so however the owner ends, by
-SIGKILL too, the pipe ends with it. Then COMMAND gets SIGINT, as by Ctrl-C, and what still runs
-GRACE_S later is killed. Until then this passes SIGINT on to COMMAND, and SIGTERM kills at once.
+FD is the reading end of a pipe. Its owner holds the only writing end, so the pipe ends with the
+owner, also by SIGKILL. Then COMMAND gets SIGINT, as by Ctrl-C, and what still runs GRACE_S later is
+killed. Until then this forwards SIGINT to COMMAND; SIGTERM kills at once.
 
-All that COMMAND has started means its descendants, in whatever session (kernels are in their own).
-On Linux they are found when their parents have ended, too: this process adopts them.
+All that COMMAND has started means its descendants, in any session (kernels are in their own). On
+Linux this process adopts them when their parents have ended, and so finds them.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GRACE_S = 10.0
-KILL_S = 10.0  # in which what was killed is gone, unless the kernel holds it
+KILL_S = 10.0  # within which a killed process ends, unless the kernel blocks it
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Child:
-    """A command that ends with this process, however this ends. Use its `end` when done."""
+    """A command that ends with this process, in whatever way this ends. Call its `end` at last."""
 
     def __init__(self, command: Sequence[str]) -> None:
         line, self._held = os.pipe()  # only what is named below is inherited
         program = [sys.executable, "-m", "lessons.lifeline", str(line), *command]
         try:
-            # A session of its own: Ctrl-C in the terminal comes to us alone, and we decide.
+            # A session of its own: only this process gets Ctrl-C of the terminal, and decides.
             self._process = subprocess.Popen(
                 program, cwd=ROOT, start_new_session=True, pass_fds=[line]
             )
@@ -67,7 +67,7 @@ class Child:
 
 
 def end_with(parent: int) -> None:
-    """In the command's process, before it begins: it ends with us, should we be killed."""
+    """Make the command end when we are killed; called in its process, before it begins."""
     if LIBC:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # killed before that
@@ -75,7 +75,7 @@ def end_with(parent: int) -> None:
 
 
 def kill_descendants() -> None:
-    """Kill whatever runs below this process, until nothing does."""
+    """Kill all processes below this one, until none runs."""
     deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline:
         running = [
@@ -110,7 +110,7 @@ def _pass_on(ask: threading.Event, child: subprocess.Popen[bytes]) -> None:
 
 def _watch(line: int, ask: threading.Event) -> None:
     os.read(line, 1)  # returns when nobody holds the other end
-    print("Whoever started this is gone: ending it.", file=sys.stderr, flush=True)
+    print("The process that started this has ended: ending it.", file=sys.stderr, flush=True)
     ask.set()
     time.sleep(GRACE_S)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -122,7 +122,7 @@ def _kill(number: int, _: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Command line; returns the exit code of COMMAND."""
+    """Run the command line, and return the exit code of COMMAND."""
     line, command = int(arguments[0]), arguments[1:]
     ask, us = threading.Event(), os.getpid()
     signal.signal(signal.SIGINT, lambda *_: ask.set())

@@ -1,16 +1,16 @@
-"""`make test-aws`: the lessons on a real AWS account, with its price said first and nothing left.
+"""`make test-aws`: run the lessons on a real AWS account, after a price, and leave nothing there.
 
     python -m lessons.on_aws [--yes] [LESSON...]      such as 03; all lessons if none is named
 
-1. Says who you are, where, and what of the workshop is in the account already.
-2. Rehearses: runs the same lessons on the stub AWS, which costs nothing. Lessons that fail there
-   do not go on; and the stub's record of the jobs that they order is what the bill is bounded by:
-   price x machines x max_run, and the disks, of every job. So no figure is written down that could
-   grow stale.
+1. Prints who you are, where, and what of the workshop is in the account already.
+2. Rehearses: runs the same lessons on the stub AWS, which costs nothing. A lesson that fails there
+   ends the run. The stub records the jobs that the lessons order, and the bound of the bill is
+   computed from that: price x machines x max_run, and the disks, of every job. So no figure is
+   written down that could become outdated.
 3. Asks (`YES=1 make test-aws` answers yes).
-4. Runs the lessons. However that ends, by success, failure, Ctrl-C or SIGTERM:
+4. Runs the lessons. After that, be it by success, failure, Ctrl-C or SIGTERM:
 5. Cleans up by the workshop's tag, as `python -m workshop.cleanup --delete` does, and
-   proves that nothing is left. What you had there before with that tag goes, too;
+   checks that nothing is left. What you had there before with that tag is deleted, too;
    step 1 has shown it.
 
 What somebody else made stays: a bucket of the workshop's name without its tag ends the run in step
@@ -41,16 +41,16 @@ from workshop import buckets, cleanup, costs
 
 ROOT = Path(__file__).resolve().parents[2]
 
-KEPT = ROOT / "build" / "on_aws"
+OUTPUT = ROOT / "build" / "on_aws"
 CELL_TIMEOUT_S = 3600  # a cell may wait for several jobs, each minutes long on AWS
 POLL_S = 0.2
 PATIENCE_S = 30  # between SIGINT and SIGKILL for the lessons
-ROUNDS = 3  # of cleaning up, should a job have begun while the first was looking
+ROUNDS = 3  # of cleaning up: a job may have begun during the first
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal that ends the run; not an Exception, so that nothing on the way takes it for one."""
+    """A signal that ends the run; no Exception, so that no handler of exceptions catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -64,9 +64,9 @@ def bound(ordered: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Return the most that jobs can cost, in US dollars by lesson: machines and disks up to
     `max_run`.
 
-    `ordered` are the entries of a record of the stub (stub_aws/record.py). Not in it: what is
-    fractions of a cent (storage, logs, requests), and the two minutes that a stopped job may take
-    to save. Raises CostError for a type without a price.
+    `ordered` are the entries of a record of the stub (stub_aws/record.py). The bound leaves out
+    what costs fractions of a cent (storage, logs, requests), and the two minutes that a stopped job
+    may take to save. Raises CostError for a type without a price.
     """
     by_lesson: dict[str, float] = defaultdict(float)
     for job in ordered:
@@ -89,8 +89,8 @@ def announcement(ordered: Sequence[dict[str, Any]]) -> str:
     total = costs.dollars(sum(by_lesson.values()))
     return "\n".join(
         [
-            f"{len(ordered)} training jobs. If every one ran into its time limit, at the prices of "
-            f"{costs.REGION} in data/instance_prices.csv:",
+            f"{len(ordered)} training jobs. If each of them reached its time limit, at the prices "
+            f"of {costs.REGION} in data/instance_prices.csv:",
             *lines,
             f"  at most {total} in all; most jobs end long before their limit",
         ]
@@ -105,27 +105,27 @@ def rehearse(lessons: Sequence[str]) -> list[dict[str, Any]]:
 
     Raises WorkshopError when a lesson fails there.
     """
-    record = KEPT / "rehearsal.json"
+    record = OUTPUT / "rehearsal.json"
     record.unlink(missing_ok=True)
     command = [sys.executable, "-m", "lessons.on_stub", "--record", str(record)]
-    command += [sys.executable, "-m", "lessons.run", f"--output={KEPT / 'rehearsal'}"]
+    command += [sys.executable, "-m", "lessons.run", f"--output={OUTPUT / 'rehearsal'}"]
     code = run_child([*command, *lessons])
     if code != 0:
         raise workshop.WorkshopError(
             "The lessons fail already on this machine, where they cost nothing: nothing was "
-            "started on AWS. Mend that first."
+            "started on AWS. Repair that first."
         )
     return json.loads(record.read_text(encoding="utf-8"))["jobs"]
 
 
 def lessons_command(lessons: Sequence[str]) -> list[str]:
     """Return the command that runs lessons on whatever AWS the environment leads to."""
-    options = ["--on-aws", f"--timeout={CELL_TIMEOUT_S}", f"--output={KEPT / 'lessons'}"]
+    options = ["--on-aws", f"--timeout={CELL_TIMEOUT_S}", f"--output={OUTPUT / 'lessons'}"]
     return [sys.executable, "-m", "lessons.run", *options, *lessons]
 
 
 class Stop:
-    """Remembers that a signal asked us to end, and says what happens now."""
+    """Remembers that a signal asked us to end, and prints what happens now."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -137,7 +137,7 @@ class Stop:
 
 
 def run_child(command: Sequence[str], stop: Stop | None = None) -> int:
-    """Run a command to its end and return its exit code; it ends with us, or when `stop` says."""
+    """Run a command to its end and return its exit code; it ends with us, or when `stop` is set."""
     child = lifeline.Child(command)
     try:
         while True:
@@ -155,7 +155,7 @@ def run_child(command: Sequence[str], stop: Stop | None = None) -> int:
 
 @contextmanager
 def signals(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Within, the signals that end a program call `answer`."""
+    """Let the signals that end a program call `answer`, inside the block."""
     before = {number: signal.signal(number, answer) for number in SIGNALS}
     try:
         yield
@@ -185,11 +185,11 @@ def clean_up(session: Any) -> dict[str, int]:
 
 
 def agreed() -> bool:
-    """Whether the person at the terminal says yes; no where there is nobody."""
+    """Return whether the person at the terminal answers yes; False where there is nobody."""
     try:
-        return input("Go on? Type yes: ").strip().lower() == "yes"
+        return input("Continue? Type yes: ").strip().lower() == "yes"
     except EOFError:
-        print("\nNobody answers. To go on without asking: YES=1 make test-aws")
+        print("\nNobody answers. To continue without asking: YES=1 make test-aws")
         return False
 
 
@@ -199,7 +199,7 @@ def go(
     rehearsal: Callable[[Sequence[str]], list[dict[str, Any]]],
     command: Sequence[str],
 ) -> int:
-    """All five steps; returns the exit code.
+    """Do all five steps, and return the exit code.
 
     Raises WorkshopError or CostError before anything is started on AWS, CleanupError after.
     """
@@ -217,7 +217,7 @@ def go(
         print("Nothing was started.")
         return 1
     stop = Stop()
-    # From here on no signal raises: nothing may come between the lessons and the clean-up.
+    # From here on no signal raises: nothing may interrupt before the clean-up.
     with signals(stop.remember):
         try:
             code = run_child(command, stop)
@@ -232,14 +232,14 @@ def main(
     rehearsal: Callable[[Sequence[str]], list[dict[str, Any]]] = rehearse,
     command: Callable[[Sequence[str]], Sequence[str]] = lessons_command,
 ) -> int:
-    """Command line; returns the exit code. The other arguments are for the tests."""
+    """Run the command line, and return the exit code. The other arguments are for the tests."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("lessons", nargs="*", help="starts of their names; all if none")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     arguments = parser.parse_args(argv)
-    KEPT.mkdir(parents=True, exist_ok=True)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     try:
         with signals(interrupt):
             return go(arguments.lessons, arguments.yes, rehearsal, command(arguments.lessons))

@@ -39,11 +39,11 @@ def _config() -> JupytextConfiguration:
 
 
 def _number_cells(notebook: NotebookNode) -> None:
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for cell in notebook.cells:
-        said = f"{cell.cell_type}\n{cell.source}"
-        seen[said] += 1
-        cell["id"] = hashlib.sha256(f"{seen[said]}\n{said}".encode()).hexdigest()[:12]
+        content = f"{cell.cell_type}\n{cell.source}"
+        counts[content] += 1
+        cell["id"] = hashlib.sha256(f"{counts[content]}\n{content}".encode()).hexdigest()[:12]
 
 
 def parse(py_text: str) -> NotebookNode:
@@ -60,21 +60,23 @@ def derive(py_text: str) -> str:
 
 
 def canonical_py(notebook: NotebookNode) -> str:
-    """Return the .py text that Jupytext writes for a notebook; equal to its source when that is
-    tidy."""
+    """Return the .py text that Jupytext writes for a notebook.
+
+    It equals the notebook's source when that is in Jupytext's format.
+    """
     plain = nbformat.from_dict({**notebook, "metadata": {}})
     return jupytext.writes(plain, fmt="py:percent", config=_config())
 
 
 def out_of_date(py: Path) -> bool:
-    """Whether the .ipynb beside this .py is missing or not what the .py gives."""
+    """Return whether the .ipynb beside this .py is missing, or not what the .py gives."""
     ipynb = py.with_suffix(".ipynb")
     text = derive(py.read_text(encoding="utf-8"))
     return not ipynb.is_file() or ipynb.read_text(encoding="utf-8") != text
 
 
 def write(py: Path) -> None:
-    """Write the .ipynb beside a .py, whole or not at all."""
+    """Write the .ipynb beside a .py, completely or not at all."""
     ipynb = py.with_suffix(".ipynb")
     unfinished = ipynb.with_name(f".{ipynb.name}.unfinished")
     unfinished.write_text(derive(py.read_text(encoding="utf-8")), encoding="utf-8")
@@ -82,7 +84,7 @@ def write(py: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, only compare")
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-r"""What every lesson keeps to, as checks that can fail.
+r"""The rules of every lesson, as checks that can fail.
 
     python -m lessons.rules                          all lessons
     python -m lessons.rules notebooks/01_name.py     only these
@@ -13,7 +13,7 @@ order, each at the start of a line, in bold:
 
     **Questions**      a list, each item ends with a question mark
     **Objectives**     a list: what the learner can do afterwards
-    **You need**       what comes first: earlier lessons, files, rights
+    **You need**       what comes first: earlier lessons, files, permissions
     **Time**           "teaching 20 min, exercises 10 min"
     **Cost on AWS**    an amount with `$`, or the word "nothing"
 
@@ -38,7 +38,7 @@ turns red when such a cell does not fail, or fails with another exception.
 
 **Never in a lesson.** The tag `skip-execution`; notebook metadata `execution`; cell metadata
 `nbmake`; `%cd`, `os.chdir`, `!pip`, `%pip`, `%conda`; an account number, a bucket's name, a
-region or a home folder written into the code; words of the tests or of what stands in for AWS
+region or a home folder written into the code; names from the tests or from the stub AWS
 (`tests`, `pytest`, `moto`, `mock`, `stub`, `endpoint_url`, `AWS_ENDPOINT`, `localhost`,
 `127.0.0.1`); stored outputs. `assert` is welcome: a claim that a cell can check should be
 checked.
@@ -76,7 +76,7 @@ FORBIDDEN_CODE = (
     (
         r"(?i)\b(tests|pytest|unittest|nbmake|moto|mock\w*|stub\w*|endpoint_url|aws_endpoint\w*|localhost)\b"
         r"|127\.0\.0\.1",
-        "speaks of the tests; a lesson does not know of them",
+        "names the tests; a lesson does not know them",
     ),
     (r"\bget_ipython\(\)\.(system|run_line_magic)\b", "calls a magic; write the magic itself"),
 )
@@ -98,14 +98,14 @@ def _lines(cell: NotebookNode) -> list[str]:
 
 
 def has_a_head(cells: list[NotebookNode]) -> Problems:
-    """Check the first cell: title and the five parts, in order, each with what it promises."""
+    """Check the first cell: title and the five parts, in order, each with its content."""
     if not cells or cells[0].cell_type != "markdown" or not cells[0].source.startswith("# "):
         yield "cell 1: must be Markdown and start with `# Title`"
         return
     head = cells[0].source
     pattern = r"^\*\*(" + "|".join(HEAD_PARTS) + r")[.:]?\*\*"
-    found = re.split(pattern, head, flags=re.MULTILINE)[1:]
-    names, parts = found[::2], dict(zip(found[::2], found[1::2], strict=True))
+    pieces = re.split(pattern, head, flags=re.MULTILINE)[1:]
+    names, parts = pieces[::2], dict(zip(pieces[::2], pieces[1::2], strict=True))
     if tuple(names) != HEAD_PARTS:
         wanted = ", ".join(f"**{part}**" for part in HEAD_PARTS)
         yield f"cell 1: needs {wanted} in this order, has {names}"
@@ -189,7 +189,7 @@ def has_short_cells(cells: list[NotebookNode]) -> Problems:
 
 
 def explains_its_code(cells: list[NotebookNode]) -> Problems:
-    """Check that a Markdown cell stands directly before most code cells."""
+    """Check that a Markdown cell is directly before most code cells."""
     code = _code(cells)
     bare = [i + 1 for i, _ in code if i == 0 or cells[i - 1].cell_type != "markdown"]
     if code and 1 - len(bare) / len(code) < PROSE_BEFORE_CODE:
@@ -207,7 +207,7 @@ def names_its_failures(cells: list[NotebookNode]) -> Problems:
 
 
 def keeps_out_of_bounds(cells: list[NotebookNode]) -> Problems:
-    """Check for skipping, mocking, installing, hard-coding, words of the tests, outputs."""
+    """Check for skipping, mocking, installing, hard-coding, names of the tests, outputs."""
     for i, cell in enumerate(cells, start=1):
         if extra := set(cell.metadata) - CELL_METADATA:
             yield f"cell {i}: metadata {sorted(extra)}; only {sorted(CELL_METADATA)} are ours"
@@ -241,11 +241,13 @@ def expected_exceptions(cells: list[NotebookNode], index: int) -> set[str]:
 
 
 def problems(notebook: NotebookNode) -> list[str]:
-    """Return all in a lesson that breaks a rule, one sentence each; empty where nothing does."""
-    found = [f"notebook metadata {key!r} is not ours" for key in sorted(_odd_metadata(notebook))]
+    """Return a sentence for everything in a lesson that breaks a rule."""
+    broken_rules = [
+        f"notebook metadata {key!r} is not ours" for key in sorted(_odd_metadata(notebook))
+    ]
     for rule in RULES:
-        found.extend(rule(notebook.cells))
-    return found
+        broken_rules.extend(rule(notebook.cells))
+    return broken_rules
 
 
 def _odd_metadata(notebook: NotebookNode) -> set[str]:
@@ -253,14 +255,15 @@ def _odd_metadata(notebook: NotebookNode) -> set[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Check the lessons named, or all; returns the exit code."""
+    """Check the lessons named, or all, and return the exit code."""
     files = [Path(name) for name in argv] or sources()
     broken = 0
     for py in files:
-        found = problems(parse(py.read_text(encoding="utf-8")))
-        broken += bool(found)
-        print(f"{py.name}: {'keeps to every rule' if not found else f'{len(found)} to mend'}")
-        for problem in found:
+        broken_rules = problems(parse(py.read_text(encoding="utf-8")))
+        broken += bool(broken_rules)
+        verdict = f"{len(broken_rules)} to mend" if broken_rules else "keeps to every rule"
+        print(f"{py.name}: {verdict}")
+        for problem in broken_rules:
             print(f"  {problem}")
     return 1 if broken else 0
 

@@ -1,4 +1,4 @@
-"""Executes lessons headless, says how each one went, and keeps their pages.
+"""Executes lessons headless, prints the result of each, and keeps their pages.
 
     python -m lessons.on_stub python -m lessons.run               all lessons, in order
     python -m lessons.on_stub python -m lessons.run 03 02 03      these, in this order
@@ -7,8 +7,8 @@ Leaves in build/lessons/ each executed notebook, an HTML page of it, and results
 `Result`s. notebooks/ is only read. The exit code is 0 only when every lesson passed.
 
 A lesson passes when every cell of it succeeds, except that a cell tagged `raises-exception` must
-fail with an exception that the prose before it names. What decides is the kernel's reply to each
-cell and the errors that it showed; kernel.py says why neither is enough alone.
+fail with an exception that the prose before it names. Both the kernel's reply to each cell and the
+errors that it showed count; kernel.py explains why neither is enough alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ WARNING = re.compile(r"^.*\b\w*Warning: .*$", flags=re.MULTILINE)
 
 @dataclass
 class Result:
-    """How the execution of one lesson went."""
+    """The result of executing one lesson."""
 
     lesson: str
     passed: bool = True
@@ -62,7 +62,7 @@ class Result:
 
 @contextlib.contextmanager
 def strict_kernels() -> Iterator[dict[str, str]]:
-    """Variables under which a kernel tells of every failure and reads no user's own profile."""
+    """Yield variables with which a kernel reports every failure and reads no user's profile."""
     with tempfile.TemporaryDirectory(prefix="ipython-") as folder:
         startup = Path(folder, "profile_default", "startup")
         startup.mkdir(parents=True)
@@ -107,7 +107,7 @@ def _warnings(notebook: NotebookNode) -> list[str]:
 
 
 def _kill_kernel(client: NotebookClient) -> None:
-    """End a kernel in the midst of a cell, without the tracebacks of a graceful end."""
+    """End a kernel in the middle of a cell, without the tracebacks of a graceful end."""
     atexit.unregister(client._cleanup_kernel)
     if client.km is not None and client.km.provisioner is not None:
         os.killpg(client.km.provisioner.pid, signal.SIGKILL)  # and the scripts that it runs
@@ -128,7 +128,7 @@ def execute(
 
     def start(cell: NotebookNode, cell_index: int) -> None:
         nonlocal running
-        if not running:  # nbclient's own handler ends the kernel and trips over that; ours is below
+        if not running:  # nbclient's own handler ends the kernel and then fails; ours is below
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         running = cell_index + 1
         if on_cell:
@@ -155,7 +155,7 @@ def execute(
         _kill_kernel(client)
         raise
     except DeadKernelError:
-        result.reason = "its kernel died, for lack of memory perhaps"
+        result.reason = "its kernel died, perhaps for lack of memory"
     if result.reason:
         result.passed, result.cell = False, running
     elif broken := _broken_promise(notebook):
@@ -215,7 +215,7 @@ def _show_failure(notebook: NotebookNode, result: Result) -> None:
 
 
 def run(lessons: list[Path], folder: Path, timeout: int) -> list[Result]:
-    """Execute lessons one by one, say how each goes, keep pages and results in `folder`."""
+    """Execute lessons one by one, print each result, keep pages and results in `folder`."""
     results: list[Result] = []
     for number, path in enumerate(lessons, start=1):
         label = f"[{number}/{len(lessons)}] {path.stem:<28}"
@@ -247,7 +247,7 @@ def _may_run(on_aws: bool) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("lessons", nargs="*", help="starts of their names, such as 03; all if none")
     parser.add_argument("--timeout", type=int, default=600, help="seconds that one cell may take")

@@ -1,14 +1,14 @@
 """Stops this SageMaker notebook instance when nobody has used it for a while.
 
-    python auto_stop.py --idle-minutes 60          decides once, and says why; a timer asks again
-    python auto_stop.py --idle-minutes 60 --check  only says what it would do
+    python auto_stop.py --idle-minutes 60          decides once, prints why; a timer runs it again
+    python auto_stop.py --idle-minutes 60 --check  only prints what it would do
 
 It asks the Jupyter servers of this user on this machine. It never stops the instance while a kernel
-is busy, while the environment is being built, within the idle time of a start, or when a server
-that runs does not answer or cannot be found: then nobody knows what would be lost. Kernels and
-terminals count by their last activity; an open browser tab alone does not, so what is only read or
-typed for that long is idle.
-All is standard library but the call that stops: boto3, with sagemaker:StopNotebookInstance.
+is busy, while the environment is being built, within the idle time of a start, or when a running
+server does not answer or cannot be found: then work could be lost. Kernels and terminals count by
+their last activity; an open browser tab alone does not, so a notebook that is only read or typed
+into for that long is idle.
+It needs only the standard library, except to stop: boto3, with sagemaker:StopNotebookInstance.
 """
 
 from __future__ import annotations
@@ -26,24 +26,23 @@ from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
 
-KEPT = Path("/home/ec2-user/SageMaker")
+PERSISTENT = Path("/home/ec2-user/SageMaker")
 METADATA = Path("/opt/ml/metadata/resource-metadata.json")
-# What notebook instances are known to listen on; used where no server has left its description.
+# Notebook instances listen on this address; used where no server has left its description.
 USUAL = {"url": "https://localhost:8443/", "token": ""}
 
 
 # A process that began so long after a description was written did not write it: it has the number
-# of a server that is dead. Not at once, for setting the clock moves these times.
+# of a server that has ended. It is not 0, because setting the clock moves these times.
 ANOTHER_AFTER_S = 60
 
 
 def servers(runtime: Path) -> list[dict[str, str]]:
-    """Return the address and token of each server whose process lives, from Jupyter's own
-    descriptions.
+    """Return the address and token of each running server, from Jupyter's own descriptions.
 
-    Raises ValueError when a server lives whose description does not say where.
+    Raises ValueError when the description of a running server has no address.
     """
-    found = []
+    running = []
     for path in sorted(runtime.glob("[jn][pb]server-*.json")):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
@@ -55,8 +54,8 @@ def servers(runtime: Path) -> list[dict[str, str]]:
             continue
         if where is None:
             raise ValueError(f"{path.name} of a running server is empty, unfinished or damaged")
-        found.append(where)
-    return found or [USUAL]
+        running.append(where)
+    return running or [USUAL]
 
 
 def _address(about: dict) -> dict[str, str]:
@@ -68,7 +67,7 @@ def _address(about: dict) -> dict[str, str]:
 
 
 def _lives(pid: int | str, description: Path) -> bool:
-    """Whether the process that wrote a description still runs."""
+    """Return whether the process that wrote a description still runs."""
     try:
         fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
         written = description.stat().st_mtime
@@ -103,7 +102,7 @@ def ask(server: dict[str, str], what: str) -> list[dict]:
 
 
 def is_building(state: Path) -> bool:
-    """Whether environment.sh, or something that it has started, holds its lock."""
+    """Return whether environment.sh, or something that it has started, holds its lock."""
     try:
         with (state / "building").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,8 +114,10 @@ def is_building(state: Path) -> bool:
 
 
 def last_activity(listed: list[dict]) -> float:
-    """Return the latest of these kernels' or terminals' activities, in seconds since 1970; 0 for
-    none."""
+    """Return the time of these kernels' or terminals' latest activity, in seconds since 1970.
+
+    It is 0 where there is none.
+    """
     times = (str(entry["last_activity"]).replace("Z", "+00:00") for entry in listed)
     return max((datetime.fromisoformat(text).timestamp() for text in times), default=0.0)
 
@@ -124,7 +125,7 @@ def last_activity(listed: list[dict]) -> float:
 def decide(
     runtime: Path, state: Path, idle_s: float, now: float, started: float
 ) -> tuple[bool, str]:
-    """Whether to stop, and the reason.
+    """Return whether to stop, and the reason.
 
     Args:
         runtime: Jupyter's runtime folder.
@@ -153,9 +154,9 @@ def decide(
 
 
 def stop(metadata: Path) -> str:
-    """Ask SageMaker to stop the instance that this is (its name and region: ``metadata``).
+    """Ask SageMaker to stop this instance, whose name and region are in ``metadata``.
 
-    Returns why that was not possible, or nothing.
+    Return why that was not possible, or nothing.
     """
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
@@ -173,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--idle-minutes", type=float, required=True)
     parser.add_argument("--check", action="store_true", help="stop nothing")
-    parser.add_argument("--state", type=Path, default=KEPT / ".workshop")
+    parser.add_argument("--state", type=Path, default=PERSISTENT / ".workshop")
     parser.add_argument("--metadata", type=Path, default=METADATA)
     asked = parser.parse_args(argv)
     share = Path(os.environ.get("JUPYTER_DATA_DIR", Path.home() / ".local/share/jupyter"))

@@ -6,7 +6,7 @@ set -euo pipefail
 : "${REPOSITORY_URL:?}"
 CLONE=/home/ec2-user/SageMaker/sagemaker-workshop
 
-as_user() { # as the user of Jupyter, never as root, whatever lies under that user's home
+as_user() { # as the user of Jupyter, never as root, because that user's home may hold anything
     sudo -u ec2-user -i "$@"
 }
 
@@ -14,7 +14,7 @@ if as_user test -e "$CLONE"; then
     echo "$CLONE is there already and stays as it is."
     exit 0
 fi
-# A clone that is cut off must not look whole. No password is asked for: nobody could give it.
+# A clone that is cut off must not look complete. git asks for no password: nobody could type it.
 as_user rm -rf "$CLONE.unfinished"
 as_user timeout 240 env GIT_TERMINAL_PROMPT=0 git clone --quiet "$REPOSITORY_URL" "$CLONE.unfinished" || {
     echo "The workshop could not be cloned from $REPOSITORY_URL: is it public, and does the instance reach the internet?" >&2

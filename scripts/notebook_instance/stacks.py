@@ -34,8 +34,7 @@ def find(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def physical_id(client: Any, stack: str, logical_id: str) -> str | None:
-    """Return what a stack's resource is called outside it; None where it has no such resource
-    (now)."""
+    """Return the physical id of a stack's resource; None where it has no such resource (now)."""
     for resource in client.describe_stack_resources(StackName=stack)["StackResources"]:
         if resource.get("LogicalResourceId") == logical_id:
             gone = resource.get("ResourceStatus") == "DELETE_COMPLETE"
@@ -44,20 +43,22 @@ def physical_id(client: Any, stack: str, logical_id: str) -> str | None:
 
 
 def events(client: Any, stack_id: str) -> list[dict[str, Any]]:
-    """All events of a stack, the oldest first; also of a stack that is deleted, by its id."""
+    """Return all events of a stack, the oldest first; by its id, also of a deleted stack."""
     pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     return [event for page in pages for event in page["StackEvents"]][::-1]
 
 
-def watch(client: Any, stack_id: str, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """Yield the events of a stack as they come, until it changes no more; `seen` are ids of old
-    ones."""
+def watch(client: Any, stack_id: str, known: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a stack as they come, until it changes no more.
+
+    `known` are the ids of earlier events, which are not yielded.
+    """
     while True:
-        # The status first: an event that comes between the two looks is not lost then.
+        # The status first: an event between the two calls is not lost then.
         status = find(client, stack_id)
         for event in events(client, stack_id):
-            if event["EventId"] not in seen:
-                seen.add(event["EventId"])
+            if event["EventId"] not in known:
+                known.add(event["EventId"])
                 yield event
         if status is None or not status["StackStatus"].endswith("_IN_PROGRESS"):
             return
@@ -65,14 +66,14 @@ def watch(client: Any, stack_id: str, seen: set[str]) -> Iterator[dict[str, Any]
 
 
 def line(event: dict[str, Any], started: float) -> str:
-    """One event as a line of text; `started` as of time.monotonic."""
+    """Return one event as a line of text; `started` is a time of time.monotonic."""
     minutes, seconds = divmod(int(time.monotonic() - started), 60)
     what = f"{event['LogicalResourceId']} ({event.get('ResourceType', '?')})"
     return f"  {minutes:2}:{seconds:02}  {event['ResourceStatus']:<20} {what}"
 
 
 def first_failure(happened: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the event that all later failures follow from: those only say that they were
+    """Return the event that caused all later failures, whose reason is only that they were
     cancelled."""
     for event in happened:
         reason = event.get("ResourceStatusReason", "")
@@ -82,7 +83,7 @@ def first_failure(happened: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def explain(event: dict[str, Any] | None, region: str, instance_type: str) -> str:
-    """One sentence on why a resource failed, and what to do."""
+    """Return one sentence on why a resource failed, and what to do."""
     if event is None:
         return "CloudFormation gives no reason; its console shows all events of the stack."
     reason = event.get("ResourceStatusReason", "no reason given")
@@ -94,7 +95,10 @@ def explain(event: dict[str, Any] | None, region: str, instance_type: str) -> st
             "type with --instance-type."
         )
     if denied := refusals.named_in(reason):
-        return f"{what}: you lack the right {denied}; ask whoever manages the account for it."
+        return (
+            f"{what}: you lack the permission {denied}; ask the person who manages the account for "
+            "it."
+        )
     if re.search(r"already exist|AlreadyExists|duplicate", reason, re.IGNORECASE):
         return (
             f"{what}: its name is taken by something that this stack has not made. "
@@ -115,7 +119,7 @@ def explain(event: dict[str, Any] | None, region: str, instance_type: str) -> st
 
 
 def _short(reason: str) -> str:
-    """AWS's reason without the numbers of requests behind it."""
+    """Return AWS's reason without the request's numbers after it."""
     inner = re.search(r'returned message: "(.*?)"', reason, re.DOTALL)
     text = re.sub(
         r"\s*\((Service|RequestToken|Request ID)[^)]*\)", "", inner[1] if inner else reason

@@ -1,7 +1,7 @@
-"""Puts the workshop's CloudFormation template together from the files of notebook_instance/.
+"""Assembles the workshop's CloudFormation template from the files of notebook_instance/.
 
-The template names each file that it is made of as ``Workshop::File``; nothing of them is copied by
-hand, so the role on AWS has the very policy that the tests enforce.
+The template names each file that it is made of as ``Workshop::File``; none of them is a manual
+copy, so the role on AWS has the same policy that the tests enforce.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ MARK = "Workshop::File"
 
 
 def compose() -> dict[str, Any]:
-    """Return the whole template, as CloudFormation takes it."""
-    import yaml  # only here: those who only read the instance's status need none
+    """Return the complete template, as CloudFormation takes it."""
+    import yaml  # only here: the command for the instance's status does not need it
 
     return _filled(yaml.safe_load(TEMPLATE.read_text(encoding="utf-8")))
 
 
 def body() -> str:
-    """Return the whole template as it is sent; raises ValueError when it is too long for that."""
+    """Return the complete template as it is sent; raises ValueError when it is too long."""
     text = json.dumps(compose())
     if len(text.encode()) > MOST_BYTES:
         raise ValueError(f"The template has {len(text)} characters, and may have {MOST_BYTES}.")

@@ -1,7 +1,7 @@
-"""What a passenger is called, paid, and where the cabin is: titles, fares and decks.
+"""Draw the title, the fare and the deck of each passenger.
 
-Part of make_titanic.py, which see. Titles and decks have the exact counts of the figures, fares the
-quantiles of each class to a penny.
+Part of make_titanic.py, which explains it. Titles and decks have the exact counts of the figures,
+fares have the quantiles of each class to a penny.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from simulation.families import Passenger, Ticket, below, shuffled
 FATES = ((True, "survived"), (False, "died"))
 BOYS_BELOW = 12  # years; a Master becomes a Mr at this age
 
-# Who bears the rare titles is not in the figures; that the nobility and the officers travelled
-# first class and the clergy second is.  title -> sex, class, least age
+# The figures do not say who has the rare titles. They do say that the nobility and the officers
+# travelled first class and the clergy second.  title -> sex, class, least age
 RARE_TITLES = {
     "Capt": ("male", (1,), 45),
     "Col": ("male", (1,), 40),
@@ -32,14 +32,18 @@ RARE_TITLES = {
     "Mlle": ("female", (1,), 18),
     "Ms": ("female", (2,), 20),
 }
-# What makes a ticket dearer than others of its class beside its people, as log price; ours too.
+# What makes a ticket more expensive than others of its class, besides the number of its people, as
+# log price; these are also our own.
 PORT_PREMIUM = {(1, "C"): 0.35, (1, "Q"): -0.15, (3, "C"): -0.1, (3, "Q"): -0.15}
 FARE_NOISE = 0.35
 MARRIED_TITLES = ("Mrs", "Mme", "Lady", "the Countess")
 
 
 def draw_titles(people: list[Passenger], titles: dict, rng: random.Random) -> None:
-    """Titles by sex, age and place in the family; each has its exact counts, survivors included."""
+    """Give each passenger a title by sex, age and role in the family.
+
+    Each title has its exact counts, survivors included.
+    """
     counts = {title: dict(record) for title, record in titles.items()}
     people = shuffled(people, rng)
     for person in people:
@@ -71,7 +75,7 @@ def draw_titles(people: list[Passenger], titles: dict, rng: random.Random) -> No
 
 
 def _entitle(people: list[Passenger], title: str, classes: tuple[int, ...], least_age: int) -> None:
-    """Give `title` to the first of `people` whom it fits; a wife's title to one who may be one."""
+    """Give `title` to the first of `people` whom it fits; a wife's title to a possible wife."""
     married = title in MARRIED_TITLES
     fits = [
         p
@@ -95,13 +99,13 @@ def _married(person: Passenger, rng: random.Random) -> float:
         return 100 + person.age
     if person.role in ("child", "sibling") or person.age < 16:
         return person.age - 100
-    # With no husband in the list: the older, and those who have a spouse or a child aboard, rather.
+    # Without a husband in the list, older women and those with a spouse or a child aboard are more
+    # likely to be married.
     return person.age + 12 * (person.family_size > 0) + 30 * (person.parch > 2) + 20 * rng.random()
 
 
 def _fare_score(ticket: Ticket, rng: random.Random) -> float:
-    """Return what puts tickets of a class in order of price: people, port, and what we do not
-    know."""
+    """Return a score that orders the tickets of a class by price: people, port, and noise."""
     first = ticket.people[0]
     aboard = max(1 + max(p.family_size for p in ticket.people), len(ticket.people))
     port = PORT_PREMIUM.get((first.pclass, first.port), 0.0)
@@ -111,8 +115,7 @@ def _fare_score(ticket: Ticket, rng: random.Random) -> float:
 
 
 def draw_fares(tickets: list[Ticket], quantiles: dict[str, float], rng: random.Random) -> None:
-    """Return a fare for each ticket, in whole pence (1/240 pound), with the quantiles of the
-    class."""
+    """Set a fare for each ticket, in integer pence (1/240 pound), with the class's quantiles."""
     scored = [(not t.free, _fare_score(t, rng), i, t) for i, t in enumerate(tickets)]
     ranked = [t for *_, t in sorted(scored)]
     last = sum(len(t.people) for t in tickets) - 1
@@ -132,7 +135,7 @@ def draw_fares(tickets: list[Ticket], quantiles: dict[str, float], rng: random.R
 def _fill_fares(
     ranked: list[Ticket], fixed: list[float | None], least: float, rng: random.Random
 ) -> None:
-    """Between two fixed fares a few prices, each asked for several tickets, in order."""
+    """Fill in a few prices between two fixed fares, each for several tickets, in order."""
     free = sum(t.free for t in ranked)
     known = [i for i, fare in enumerate(fixed) if fare is not None and i >= free]
     spans = [(free - 1, known[0], least * 0.7, fixed[known[0]])]
@@ -153,7 +156,7 @@ def _pence(pounds: float) -> float:
 
 
 def draw_decks(tickets: list[Ticket], deck_counts: dict[str, int], rng: random.Random) -> None:
-    """Decks by ticket, the largest first, such that each deck has its exact number of people."""
+    """Give each ticket a deck, the largest first, so that each deck has its exact count."""
     room = dict(deck_counts)
     room[""] = sum(len(t.people) for t in tickets) - sum(deck_counts.values())
     for ticket in sorted(shuffled(tickets, rng), key=lambda t: -len(t.people)):

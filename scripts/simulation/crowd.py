@@ -1,10 +1,10 @@
-"""From one exact list to any number of passengers, block by block, in numpy.
+"""Draw any number of passengers from one exact list, block by block, in numpy.
 
-Part of make_titanic.py, which see. The 681 tickets of the exact list (sim_roster.py) are the stock.
-A larger list draws tickets from it with replacement, and so keeps who travels with whom, and every
-joint distribution. Drawn anew for each ticket are: the ages (moved by up to two years, all by the
-same, and within their age bands), the fare (one of the nearest prices of its class), survival,
-names, ticket number and cabin number.
+Part of make_titanic.py, which explains it. The 681 tickets of the exact list (roster.py) are the
+stock. A larger list draws tickets from it with replacement, and so keeps who travels with whom, and
+every joint distribution. These are drawn again for each ticket: the ages (moved by up to two years,
+all by the same, and within their age bands), the fare (one of the nearest prices of its class),
+survival, names, ticket number and cabin number.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PORTS = ("", "C", "Q", "S")
 # What random numbers are for: lists of one seed share none of them.
 EXACT, BLOCKS, SPLIT = 1, 2, 3
 MOST_YEARS = 2  # by which ages move
-MOST_PLACES = 3  # by which a fare moves in the order of its class's tickets
+MOST_STEPS = 3  # by which a fare moves in its class's tickets, sorted by price
 NICKNAMED = 0.04  # of those who are not called by a husband's name
 MAIDEN_NAMED = 0.8  # of married women
 STRIDE = 61_803  # has no factor in common with BLOCK, so that i * STRIDE % BLOCK is a permutation
@@ -51,7 +51,7 @@ class Uniform:
         return (self._bits.random_raw(size) >> np.uint64(11)) * 2.0**-53
 
     def below(self, n: int, size: int) -> np.ndarray:
-        """`size` integers from 0 to n - 1."""
+        """Return `size` integers from 0 to n - 1."""
         return (self(size) * n).astype(np.int64)
 
 
@@ -80,7 +80,7 @@ class Block:
         return replace(self, **{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
     def texts(self) -> Iterator[tuple]:
-        """Row by row, the cells of a CSV file: nothing for a gap, "7.25" and not "7.2500"."""
+        """Return the cells of a CSV file by row: nothing for a gap, "7.25" and not "7.2500"."""
         cells = {f.name: getattr(self, f.name) for f in fields(self)}
         cells["male"] = np.array(SEXES, dtype=object)[self.male]
         cells["age"] = _number_texts(self.age, 100)
@@ -151,8 +151,8 @@ class Crowd:
         self.titles = np.array([p.title for p in people], dtype=object)
         self.married = np.isin(self.titles, MARRIED_TITLES)
         self.least_age, self.most_age = _age_room(people)
-        self.chance = survival_chances(people)
-        # Steps back to whose surname they bear; steps to the husband or wife, 0 without one.
+        self.survival_probability = survival_probabilities(people)
+        # Steps back to the person whose surname they have; steps to the spouse, 0 without one.
         self.to_head = np.concatenate([_steps_to_head(t) for t in self.tickets])
         self.to_spouse = np.array(
             [where[id(p.spouse)] - i if p.spouse else 0 for i, p in enumerate(people)]
@@ -164,7 +164,7 @@ class Crowd:
         return self._dress(np.arange(len(self.size)), len(self.male), 0, uniform, exact=True)
 
     def block(self, number: int, rows: int) -> Block:
-        """Block `number` of a larger list, of `rows` <= BLOCK passengers."""
+        """Return block `number` of a larger list, of `rows` <= BLOCK passengers."""
         uniform = Uniform(BLOCKS, self.seed, number)
         picks = uniform.below(len(self.size), rows)
         count = int(np.searchsorted(np.cumsum(self.size[picks]), rows)) + 1
@@ -180,11 +180,13 @@ class Crowd:
         if not exact:
             age = self._moved_ages(who, ticket, starts, uniform)
             pence = self._moved_fares(picks, uniform)
-            survived = uniform(rows) < self.chance[who]
+            survived = uniform(rows) < self.survival_probability[who]
         names = self._names(who, uniform)
         tickets = self._ticket_texts(picks, number, uniform)
         cabins = self._cabin_texts(picks, uniform)
-        order = np.argsort(uniform(rows), kind="stable")  # so that families do not stand together
+        order = np.argsort(
+            uniform(rows), kind="stable"
+        )  # so that families are not in adjacent rows
         who, ticket = who[order], ticket[order]
         return Block(
             passenger_id=number * BLOCK + 1 + np.arange(rows),
@@ -204,7 +206,7 @@ class Crowd:
     def _moved_ages(
         self, who: np.ndarray, ticket: np.ndarray, starts: np.ndarray, uniform: Uniform
     ) -> np.ndarray:
-        """Ages, moved alike for all on a ticket where that leaves each in the right age band."""
+        """Return ages, all of a ticket moved by the same where each stays in its age band."""
         years = uniform.below(2 * MOST_YEARS + 1, len(starts)) - MOST_YEARS
         moved = self.age[who] + 100 * years[ticket]
         fits = (moved >= self.least_age[who]) & (moved <= self.most_age[who])
@@ -212,28 +214,28 @@ class Crowd:
         return np.where(all_fit[ticket], moved, self.age[who])
 
     def _moved_fares(self, picks: np.ndarray, uniform: Uniform) -> np.ndarray:
-        places = uniform.below(2 * MOST_PLACES + 1, len(picks)) - MOST_PLACES
-        rank = np.clip(self.rank[picks] + places, self.first_rank[picks], self.last_rank[picks])
+        steps = uniform.below(2 * MOST_STEPS + 1, len(picks)) - MOST_STEPS
+        rank = np.clip(self.rank[picks] + steps, self.first_rank[picks], self.last_rank[picks])
         return np.where(self.free[picks], 0, self.pence[self.by_price[rank]])
 
     def _names(self, who: np.ndarray, uniform: Uniform) -> np.ndarray:
         rows, here = len(who), np.arange(len(who))
         surname = _pick(text.surnames(), uniform(rows))[here - self.to_head[who]]
         men = _pick(text.given_names("male"), uniform(rows))
-        given = np.where(self.male[who], men, _pick(text.given_names("female"), uniform(rows)))
+        given_name = np.where(self.male[who], men, _pick(text.given_names("female"), uniform(rows)))
         maiden = _pick(text.surnames(), uniform(rows))
         nickname = _pick(text.NICKNAMES, uniform(rows))
         nickname[(uniform(rows) >= NICKNAMED) | self.male[who]] = ""
-        # A husband whom the end of the block cut off lends no name: the wife's own draw stands in.
+        # A husband beyond the end of the block has no name here: the wife's own draw replaces it.
         husband = men[np.minimum(here + self.to_spouse[who], rows - 1)]
         husband[~self.married[who] | (uniform(rows) >= MAIDEN_NAMED)] = ""
-        parts = (surname, self.titles[who], given, husband, maiden, nickname)
+        parts = (surname, self.titles[who], given_name, husband, maiden, nickname)
         names = map(text.full_name, *(p.tolist() for p in parts))
         return np.fromiter(names, dtype=object, count=rows)
 
     def _ticket_texts(self, picks: np.ndarray, number: int, uniform: Uniform) -> np.ndarray:
-        """Return a number that no other ticket has, its first digit the class, after a prefix or
-        none."""
+        """Return texts of tickets: a prefix or none, then a unique number that begins with the
+        class."""
         unique = number * BLOCK + np.arange(len(picks)) * STRIDE % BLOCK
         prefixes = np.array([[""] * 10, *text.TICKET_PREFIXES.values()], dtype=object)
         prefix = prefixes[self.ticket_class[picks], uniform.below(10, len(picks))]
@@ -245,9 +247,9 @@ class Crowd:
         return texts
 
     def _cabin_texts(self, picks: np.ndarray, uniform: Uniform) -> np.ndarray:
-        place = self.deck[picks] * text.MOST_CABINS + self.cabin_count[picks] - 1
+        group = self.deck[picks] * text.MOST_CABINS + self.cabin_count[picks] - 1
         room = uniform.below(text.CABINS_ON_DECK, len(picks))
-        return np.array(text.cabins(), dtype=object)[place * text.CABINS_ON_DECK + room]
+        return np.array(text.cabins(), dtype=object)[group * text.CABINS_ON_DECK + room]
 
 
 def _pick(choices: list[str], uniform: np.ndarray) -> np.ndarray:
@@ -260,7 +262,10 @@ def _steps_to_head(ticket: Ticket) -> np.ndarray:
 
 
 def _age_room(people: list[Passenger]) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest age (1/100 year) of each: those of the band, and of the class and sex."""
+    """Return the least and the greatest age (1/100 year) of each passenger.
+
+    They are those of the age band, and of the class and sex.
+    """
     extremes: dict[tuple, list[float]] = {}
     for p in people:
         extremes.setdefault((p.pclass, p.sex), []).append(p.age)
@@ -275,11 +280,11 @@ def _age_room(people: list[Passenger]) -> tuple[np.ndarray, np.ndarray]:
     return hundredths[:, 0], hundredths[:, 1]
 
 
-def survival_chances(people: list[Passenger]) -> np.ndarray:
-    """Each one's chance to survive, such that as many are expected to as do in the list.
+def survival_probabilities(people: list[Passenger]) -> np.ndarray:
+    """Return each passenger's probability to survive: their sums are the survivors of the list.
 
     Iterative proportional fitting of the counts, in each class and sex, by age band, by family size
-    and by port, and of those by title: of all chances that fit, the ones that assume nothing else.
+    and by port, and of those by title. Among all probabilities that fit, these assume nothing else.
     """
     survived = np.array([p.survived for p in people], dtype=float)
     groups = [

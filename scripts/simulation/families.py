@@ -1,7 +1,7 @@
-"""Who travels with whom: from counts of (SibSp, Parch) to families, friends and shared tickets.
+"""Form families, groups of friends and shared tickets from counts of (SibSp, Parch).
 
-Part of make_titanic.py, which see. The list holds 891 of all who were aboard, so a family here may
-lack its father or a child; it never has more members than its SibSp and Parch allow.
+Part of make_titanic.py, which explains it. The list has 891 of all who were aboard, so a family
+here may lack its father or a child; it never has more members than its SibSp and Parch allow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from itertools import chain
 
-PARTNER_CHANCE = 0.85  # that a child's listed parents, or two who may be a couple, are put together
+PARTNER_PROBABILITY = 0.85  # that parents and child, or a possible couple, become a family
 MOST_FRIENDS = 4  # on one ticket, without being a family
 # The figures do not say who shares a ticket; these two are ours.
 SHARE_WITH_RELATIVES = 0.75  # of those who share one; the others do so with friends
@@ -35,7 +35,7 @@ class Passenger:
 
     @property
     def family_size(self) -> int:
-        """Relatives aboard: SibSp + Parch."""
+        """Return the number of relatives aboard: SibSp + Parch."""
         return self.sibsp + self.parch
 
 
@@ -59,15 +59,15 @@ class _Pool:
         self.people = people
 
     def take(self, count: int = 1, **wanted: object) -> list[Passenger]:
-        """Up to `count` passengers whose attributes equal `wanted`; they leave the pool."""
-        found = [p for p in self.people if all(getattr(p, k) == v for k, v in wanted.items())]
-        found = found[:count]
-        self.people = [p for p in self.people if p not in found]
-        return found
+        """Remove and return up to `count` passengers whose attributes equal `wanted`."""
+        taken = [p for p in self.people if all(getattr(p, k) == v for k, v in wanted.items())]
+        taken = taken[:count]
+        self.people = [p for p in self.people if p not in taken]
+        return taken
 
 
 def shuffled(items: list, rng: random.Random) -> list:
-    """`items` in random order by `rng.random()` alone, whose stream is the same in every Python."""
+    """Return `items` in random order by `rng.random()`, which is the same in every Python."""
     return [item for _, _, item in sorted((rng.random(), i, item) for i, item in enumerate(items))]
 
 
@@ -87,7 +87,7 @@ def _join(parents: list[Passenger], children: list[Passenger]) -> list[Passenger
 
 
 def _large_families(pool: _Pool) -> list[list[Passenger]]:
-    """Three children or more, with the parents whose Parch is their number."""
+    """Return families of three children or more, with the parents whose Parch is their number."""
     families = []
     codes = sorted({(p.sibsp, p.parch) for p in pool.people if p.sibsp >= 2 and p.parch in (1, 2)})
     for sibsp, parch in reversed(codes):
@@ -108,13 +108,16 @@ def _large_families(pool: _Pool) -> list[list[Passenger]]:
 
 
 def _small_families(pool: _Pool, rng: random.Random) -> list[list[Passenger]]:
-    """Parents with one or two children: (1,2) all four, (1,1) couples and a (0,2), (0,1) pairs."""
+    """Return parents with one or two children, by their (SibSp, Parch).
+
+    Four of (1,2) are a family, a couple of (1,1) with a (0,2), and a pair of (0,1).
+    """
     families = []
     while family := pool.take(sibsp=1, parch=2, sex="female"):
         family += pool.take(sibsp=1, parch=2, sex="male")
         families.append(_join(family, pool.take(2, sibsp=1, parch=2)))
     for child in pool.take(len(pool.people), sibsp=0, parch=2):
-        if rng.random() < PARTNER_CHANCE:
+        if rng.random() < PARTNER_PROBABILITY:
             mother = pool.take(sibsp=1, parch=1, sex="female")
             father = pool.take(sibsp=1, parch=1, sex="male")
             families.append(_join(mother + father, [child]))
@@ -128,11 +131,13 @@ def _small_families(pool: _Pool, rng: random.Random) -> list[list[Passenger]]:
 
 
 def _couples_and_siblings(pool: _Pool, rng: random.Random) -> list[list[Passenger]]:
-    """Those without parents or children: (1,0) couples, and brothers and sisters of one SibSp."""
+    """Return families without parents or children: (1,0) couples, and siblings of one SibSp."""
     families = []
     women = pool.take(len(pool.people), sibsp=1, parch=0, sex="female")
     for wife in women:
-        if rng.random() < PARTNER_CHANCE and (husband := pool.take(sibsp=1, parch=0, sex="male")):
+        if rng.random() < PARTNER_PROBABILITY and (
+            husband := pool.take(sibsp=1, parch=0, sex="male")
+        ):
             wife.role = husband[0].role = "spouse"
             wife.spouse, husband[0].spouse = husband[0], wife
             families.append([wife, *husband])
@@ -147,8 +152,10 @@ def _couples_and_siblings(pool: _Pool, rng: random.Random) -> list[list[Passenge
 
 
 def families_of_class(people: list[Passenger], rng: random.Random) -> list[list[Passenger]]:
-    """Return the passengers of one class by family, most of them of one; sets `role` and
-    `spouse`."""
+    """Return the passengers of one class by family, and set their `role` and `spouse`.
+
+    Most families are of one passenger.
+    """
     pool = _Pool(shuffled(people, rng))
     alone = pool.take(len(people), sibsp=0, parch=0)
     for person in alone:
@@ -171,7 +178,7 @@ def tickets_of(
     `free` is the number of free passages of each class; `shared` is how many tickets have several
     passengers, and how many passengers those are. In third class the free passages are one ticket
     (the list's "LINE"); in the others each is a ticket of its own.
-    Raises ValueError where the two numbers cannot be had.
+    Raises ValueError where the two numbers cannot be reached.
     """
     tickets = [Ticket(family) for family in shuffled(families, rng)]
     _set_free(tickets, free)
@@ -215,7 +222,7 @@ def _set_free(tickets: list[Ticket], free: dict[int, int]) -> None:
 
 
 def _leave(ticket: Ticket, person: Passenger) -> Ticket:
-    """Take `person` off a ticket: the relatives are then, for this list, not in it."""
+    """Take `person` off a ticket, as if the relatives were not in this list."""
     ticket.people.remove(person)
     if person.spouse:
         person.spouse.spouse = person.spouse = None

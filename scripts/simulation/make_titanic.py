@@ -77,7 +77,7 @@ def blocks(passengers: int, seed: int) -> Iterator[Block]:
 def split(frame: pd.DataFrame, seed: int = SEED) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide a table into four fifths to train on and one to test on, each in the table's order.
 
-    Each class, sex and fate gives a fifth of its passengers, or the nearest whole number to it.
+    Each class, sex and fate gives a fifth of its passengers, or the nearest integer to it.
     """
     strata = frame[["Pclass", "Sex", "Survived"]].astype(str).itertuples(index=False, name=None)
     held_out = held_out_rows(list(strata), seed)
@@ -85,19 +85,22 @@ def split(frame: pd.DataFrame, seed: int = SEED) -> tuple[pd.DataFrame, pd.DataF
 
 
 def held_out_rows(strata: list[tuple[str, ...]], seed: int) -> list[bool]:
-    """Which rows are for the test: a fifth of all, rounded up, and (within one) of each stratum."""
+    """Return for each row whether it is for the test.
+
+    A fifth of all rows is, rounded up, and a fifth (within one) of each stratum.
+    """
     rows = len(strata)
     tests = -(-rows // TEST_SHARE)
     uniform = Uniform(SPLIT, seed)(rows).tolist()
     held_out = [False] * rows
-    for place, row in enumerate(sorted(range(rows), key=lambda r: (strata[r], uniform[r]))):
-        held_out[row] = (place + 1) * tests // rows > place * tests // rows
+    for rank, row in enumerate(sorted(range(rows), key=lambda r: (strata[r], uniform[r]))):
+        held_out[row] = (rank + 1) * tests // rows > rank * tests // rows
     return held_out
 
 
 @lru_cache(maxsize=4)
 def _crowd(seed: int) -> Crowd:
-    """All lists of this seed: a second's work, so done once."""
+    """Return all lists of this seed; that takes a second, so it is done once."""
     try:
         return Crowd(json.loads(FIGURES.read_text(encoding="utf-8")), seed)
     except FileNotFoundError:
@@ -111,7 +114,8 @@ def _crowd(seed: int) -> Crowd:
 
 @contextmanager
 def _staged(paths: list[Path]) -> Iterator[list[Path]]:
-    """Temporary names to write to; they become `paths` at the end, or go after an error."""
+    """Yield temporary names to write to; rename them to `paths` at the end, or delete them after
+    an error."""
     parts = [path.with_name(f".{path.name}.part") for path in paths]
     try:
         yield parts
@@ -205,9 +209,9 @@ def write_list(passengers: int, seed: int, out: Path, shards: int | None, kind: 
 
 
 def _make_room(out: Path, paths: list[Path], size: int) -> None:
-    """Make `out` where it is missing, and see that nothing in it stands in the way."""
+    """Make `out` where it is missing, and check that it has room and no files of another list."""
     out.mkdir(parents=True, exist_ok=True)
-    # Whoever reads the folder reads every file in it: one of an earlier list would slip in.
+    # A reader of the folder reads every file in it, also one of an earlier list.
     strangers = sorted({*out.glob("*.csv"), *out.glob("*.parquet")} - set(paths))
     if strangers:
         raise ValueError(
@@ -223,9 +227,12 @@ def _make_room(out: Path, paths: list[Path], size: int) -> None:
 
 
 def write_split(header: list[str], rows: list[tuple], seed: int, out: Path) -> list[Path]:
-    """Write rows of CSV cells into `out` as titanic_train.csv and titanic_test.csv; their paths."""
-    places = [header.index(column) for column in ("Pclass", "Sex", "Survived")]
-    held_out = held_out_rows([tuple(str(row[p]) for p in places) for row in rows], seed)
+    """Write rows of CSV cells into `out` as titanic_train.csv and titanic_test.csv.
+
+    Return their paths.
+    """
+    columns = [header.index(column) for column in ("Pclass", "Sex", "Survived")]
+    held_out = held_out_rows([tuple(str(row[p]) for p in columns) for row in rows], seed)
     out.mkdir(parents=True, exist_ok=True)
     paths = [out / "titanic_train.csv", out / "titanic_test.csv"]
     with _staged(paths) as parts:
@@ -268,13 +275,13 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple]]:
 # --- command line --------------------------------------------------------------------------------
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def whole(value: str) -> int:
+def _integer(least: int) -> Callable[[str], int]:
+    def integer(value: str) -> int:
         if not value.isascii() or not value.isdigit() or int(value) < least:
             raise argparse.ArgumentTypeError(f"{value!r} is not a whole number of at least {least}")
         return int(value)
 
-    return whole
+    return integer
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -282,12 +289,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--passengers", type=_whole(1), help="make a list of this size, not divided")
+    what.add_argument(
+        "--passengers", type=_integer(1), help="make a list of this size, not divided"
+    )
     what.add_argument("--split", type=Path, metavar="FILE", help="divide this CSV file instead")
     parser.add_argument("--out", type=Path, help="folder to write into (default: data)")
-    parser.add_argument("--seed", type=_whole(0), default=SEED, help="default: %(default)s")
+    parser.add_argument("--seed", type=_integer(0), default=SEED, help="default: %(default)s")
     parser.add_argument(
-        "--shards", type=_whole(1), help="files to cut the list into (default: one)"
+        "--shards", type=_integer(1), help="files to cut the list into (default: one)"
     )
     parser.add_argument("--format", choices=list(BYTES_EACH), help="default: csv")
     args = parser.parse_args(argv)

@@ -1,12 +1,11 @@
-"""A list of passengers drawn at random from all whose counts equal the published figures exactly.
+"""Draw a list of passengers at random from all whose counts equal the published figures exactly.
 
-Part of make_titanic.py, which see. How it is drawn:
+Part of make_titanic.py, which explains it. The steps:
 
-1. (SibSp, Parch) counts of each class and sex become families and tickets (sim_families.py).
-2. In each class and sex, who survived is drawn within each family size; ages and ports are drawn
-   within those who survived and those who did not. Whatever is then exchanged between two
-   passengers of one class, sex and fate, all counts by age band, family size and port stay as
-   they are, survivors included.
+1. (SibSp, Parch) counts of each class and sex become families and tickets (families.py).
+2. In each class and sex, survivors are drawn within each family size; ages and ports are drawn
+   among the survivors and among the others. An exchange between two passengers of one class, sex
+   and fate then changes no count by age band, family size or port, survivors included.
 3. Such exchanges (Metropolis sampling) go on until the people make sense: a parent is 16 years
    older than a child, those on one ticket board in one port, children travel with parents.
 4. Titles, fares and cabins follow, with their own counts and quantiles.
@@ -96,7 +95,7 @@ def _draw_ports(people: list[Passenger], record: dict, rng: random.Random) -> No
             count -= 0 if fate else counts["survived"]
             for _ in range(count):
                 waiting[fate].pop().port = port
-    # Whoever is left has no port in the list.
+    # The passengers that are left have no port in the list.
 
 
 def _draw_ages(
@@ -118,14 +117,14 @@ def _draw_ages(
     for fate, left in waiting.items():
         own_boys = boys[0 if fate else 1] if boys else 0
         for i, person in enumerate(left):
-            # Only boys are called Master, so how many boys have no age follows from the titles;
-            # other men of unknown age are grown up. Women of unknown age are as old as the others.
+            # Only boys are called Master, so the titles give the number of boys without an age;
+            # other men of unknown age are adults. Women of unknown age are as old as the others.
             source = young if i < own_boys else known if person.sex == "female" else adult
             person.age, person.age_known = source[below(len(source), rng)], False
 
 
 def _boys_of_unknown_age(figures: dict, cells: dict[Cell, dict]) -> tuple[int, int]:
-    """How many Masters have no age (survived, died): all Masters less the boys of known age."""
+    """Return how many Masters have no age (survived, died): all less the boys of known age."""
     left = dict(figures["titles"]["Master"])
     for (_, sex), record in cells.items():
         for band in ("0-4", "5-11"):
@@ -135,7 +134,7 @@ def _boys_of_unknown_age(figures: dict, cells: dict[Cell, dict]) -> tuple[int, i
 
 
 def _known_ages(record: dict, rng: random.Random) -> list[float]:
-    """Sorted ages with the record's counts by band and its quantiles, both exact."""
+    """Return sorted ages with the record's counts by band and its quantiles, both exact."""
     slots = []  # the band of each rank
     for band, (low, high) in BANDS.items():
         slots += [(low, high)] * record["by_age_band"].get(band, {"passengers": 0})["passengers"]
@@ -154,15 +153,15 @@ def _known_ages(record: dict, rng: random.Random) -> list[float]:
 
 
 def _age_grid(low: float, high: float, top: float) -> list[float]:
-    """Ages as the list writes them, from `low` to below `high` and at most `top`."""
-    whole = [float(a) for a in range(1, 81)]
-    return [a for a in (*INFANTS, *whole) if low <= a < high and a <= top]
+    """Return ages as the list writes them, from `low` to below `high` and at most `top`."""
+    years = [float(a) for a in range(1, 81)]
+    return [a for a in (*INFANTS, *years) if low <= a < high and a <= top]
 
 
 def _age_between(low: float, high: float, top: float, rng: random.Random) -> float:
     grid = _age_grid(low, high, top)
     age = grid[below(len(grid), rng)]
-    # An estimated age is written with a half; one in twenty is.
+    # An estimated age is written with a half; one in twenty is estimated.
     halved = age + 0.5
     return halved if age >= GENERATION and halved < min(high, top) and rng.random() < 0.05 else age
 
@@ -198,11 +197,11 @@ def _half_ages(low: int, high: int) -> list[float]:
 
 
 # --- exchanges: until the people make sense ------------------------------------------------------
-# No figure says how old they are who travel together: the weights below are ours, common sense.
+# The figures do not have the ages of people who travel together: the weights below are our own.
 
 
 def _strain_alone(person: Passenger) -> float:
-    """How unlikely this age is for one in this place: minus a log probability, up to a constant."""
+    """Return how unlikely this age is in this role: minus a log probability, up to a constant."""
     age, role = person.age, person.role
     if role == "alone":
         return 7.0 if age < 12 else 2.5 if age < 15 else 0.0
@@ -231,7 +230,7 @@ def _strain(ticket: Ticket) -> float:
 
 
 def _strain_between(people: list[Passenger]) -> float:
-    """How unlikely the differences in age are, of parents and children, siblings, couples."""
+    """Return how unlikely the age differences of parents and children, siblings, couples are."""
     strain = 0.0
     parents = [p for p in people if p.role == "parent"]
     children = [p for p in people if p.role == "child"]
@@ -265,7 +264,7 @@ class _Exchange:
         self.strains = {id(t): _strain(t) for t in tickets}
 
     def run(self, steps: int) -> None:
-        """Try `steps` exchanges, half of them while cooling; again while a place is impossible."""
+        """Try `steps` exchanges, half of them while cooling; repeat while a role is impossible."""
         for _ in range(MOST_RUNS):
             for step in range(steps):
                 self._try(max(1.0, 8.0 - 14.0 * step / steps))

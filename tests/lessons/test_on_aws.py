@@ -370,7 +370,7 @@ def test_lessons_that_do_not_end_are_killed(monkeypatch):
 
 
 def test_the_rehearsal_is_on_the_stub_and_gives_its_record(monkeypatch, tmp_path):
-    monkeypatch.setattr(on_aws, "KEPT", tmp_path)
+    monkeypatch.setattr(on_aws, "OUTPUT", tmp_path)
     commands = []
 
     def child(command):

@@ -131,10 +131,10 @@ BAD = {
     "a region by compass": (CODE, 'region = "ap-southeast-2"', "names a region"),
     "a home folder": (CODE, 'open("/home/ec2-user/x")', "home folder"),
     "a home folder by tilde": (CODE, 'path = "~/x"', "home folder"),
-    "the stand-in's name": (CODE, "from tests import stub_aws", "speaks of the tests"),
-    "a mock": (CODE, "from unittest.mock import Mock", "speaks of the tests"),
-    "an endpoint": (CODE, 'boto3.client("s3", endpoint_url=x)', "speaks of the tests"),
-    "the loopback address": (CODE, 'url = "http://127.0.0.1:1"', "speaks of the tests"),
+    "the stand-in's name": (CODE, "from tests import stub_aws", "names the tests"),
+    "a mock": (CODE, "from unittest.mock import Mock", "names the tests"),
+    "an endpoint": (CODE, 'boto3.client("s3", endpoint_url=x)', "names the tests"),
+    "the loopback address": (CODE, 'url = "http://127.0.0.1:1"', "names the tests"),
 }
 
 

@@ -260,13 +260,13 @@ def test_a_server_that_ended_and_was_not_waited_for_is_dead(
     eventually("its end", lambda: auto_stop.servers(runtime) == [auto_stop.USUAL])
 
 
-WHOLE = json.dumps({"pid": 0, "port": 8888, "url": "http://localhost:8888/", "token": TOKEN})
+DESCRIPTION = json.dumps({"pid": 0, "port": 8888, "url": "http://localhost:8888/", "token": TOKEN})
 DAMAGED = {
     "empty": "",
-    "half written": WHOLE[: len(WHOLE) // 2],
-    "without a process": WHOLE.replace('"pid"', '"id"'),
-    "without a port": WHOLE.replace('"port"', '"part"'),
-    "with an odd port": WHOLE.replace("8888,", '"many",'),
+    "half written": DESCRIPTION[: len(DESCRIPTION) // 2],
+    "without a process": DESCRIPTION.replace('"pid"', '"id"'),
+    "without a port": DESCRIPTION.replace('"port"', '"part"'),
+    "with an odd port": DESCRIPTION.replace("8888,", '"many",'),
     "a list": "[1]",
     "a word": '"jupyter"',
     "not text": "\udcff",
@@ -296,10 +296,10 @@ def test_a_description_that_cannot_be_read_keeps_it_up_as_long_as_its_server_run
 class Odd(http.server.BaseHTTPRequestHandler):
     """Answers what Jupyter does not: this text, after a status or alone."""
 
-    said = b""
+    answer = b""
 
     def do_GET(self) -> None:
-        self.wfile.write(self.said)
+        self.wfile.write(self.answer)
 
     def log_message(self, *_: Any) -> None:
         """No line on the terminal."""
@@ -309,7 +309,7 @@ OK = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         b"SSH-2.0-OpenSSH_8.7\r\n",
         OK + b"<html>",
@@ -320,10 +320,10 @@ OK = b"HTTP/1.1 200 OK\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[]",
     ],
 )
-def test_what_answers_otherwise_than_jupyter_keeps_it_up(
-    said: bytes, tmp_path: Path, monkeypatch: Any
+def test_an_answer_that_is_not_jupyters_keeps_it_up(
+    answer: bytes, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(Odd, "said", said)
+    monkeypatch.setattr(Odd, "answer", answer)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd) as odd:
         threading.Thread(target=odd.serve_forever, args=(0.05,), daemon=True).start()
         runtime = described(tmp_path / "runtime", port=odd.server_port)
@@ -392,13 +392,13 @@ def notebook_instance(stub_aws: StubAWS, tmp_path_factory: pytest.TempPathFactor
     client.delete_notebook_instance(NotebookInstanceName=NAME)
 
 
-def run_script(server: Server, notebook_instance: Any, *words: str) -> str:
+def run_script(server: Server, notebook_instance: Any, *arguments: str) -> str:
     """Return what the script prints, run as the timer does."""
     _, metadata, environment = notebook_instance
     settings = {"JUPYTER_RUNTIME_DIR": str(server.runtime)}
     command = [sys.executable, str(SCRIPT), "--state", str(server.state)]
     done = subprocess.run(
-        [*command, "--metadata", str(metadata), *words],
+        [*command, "--metadata", str(metadata), *arguments],
         env=environment | settings,
         capture_output=True,
         text=True,

@@ -56,7 +56,7 @@ def command(
     monkeypatch.setattr(boto3, "Session", lambda **_: session)
     monkeypatch.setattr(stacks, "EVERY_S", 0.01)
     monkeypatch.setattr("builtins.input", no_answer)
-    yield lambda *words: instance.main(list(words))
+    yield lambda *arguments: instance.main(list(arguments))
     instance.main(["delete", "--yes"])
 
 
@@ -72,7 +72,7 @@ def clients(account: dict[str, str]) -> Callable[[str], Any]:
 CREATE = ("create", "--yes", "--repository", URL)
 
 
-# ---- the whole way on the stub -----------------------------------------------------------------
+# ---- from end to end on the stub ---------------------------------------------------------------
 
 
 def test_create_status_delete(
@@ -81,23 +81,23 @@ def test_create_status_delete(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert command(*CREATE) == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert f"that clones {URL}" in said
-    assert "CREATE_COMPLETE" in said
-    assert f"Ready: https://{REGION}.console.aws.amazon.com/sagemaker/" in said
+    output = capsys.readouterr().out
+    assert f"that clones {URL}" in output
+    assert "CREATE_COMPLETE" in output
+    assert f"Ready: https://{REGION}.console.aws.amazon.com/sagemaker/" in output
     about = clients("sagemaker").describe_notebook_instance(NotebookInstanceName=instance.NAME)
     assert about["NotebookInstanceStatus"] == "InService"
 
     clients("s3").put_object(Bucket=BUCKET, Key="data/train.csv", Body=b"x" * 2_000_000)
     assert command("status") == 0
-    said = capsys.readouterr().out
-    assert "notebook instance sagemaker-workshop: InService" in said
-    assert f"bucket {BUCKET}: 1 object, 2.0 MB" in said
+    output = capsys.readouterr().out
+    assert "notebook instance sagemaker-workshop: InService" in output
+    assert f"bucket {BUCKET}: 1 object, 2.0 MB" in output
 
     assert command("delete", "--yes") == 0, capsys.readouterr().err
-    said = capsys.readouterr().out
-    assert f"the bucket {BUCKET}, with all in it: 1 object, 2.0 MB" in said
-    assert "notebook instance: Stopped" in said  # moto, like AWS, deletes only stopped ones
+    output = capsys.readouterr().out
+    assert f"the bucket {BUCKET}, with all in it: 1 object, 2.0 MB" in output
+    assert "notebook instance: Stopped" in output  # moto, like AWS, deletes only stopped ones
     assert clients("sagemaker").list_notebook_instances()["NotebookInstances"] == []
     assert BUCKET not in [b["Name"] for b in clients("s3").list_buckets()["Buckets"]]
     assert stacks.find(clients("cloudformation"), instance.NAME) is None
@@ -196,7 +196,7 @@ def test_unfinished_uploads_go_too(
     workshop.ensure_bucket(s3, BUCKET, "123456789012")
     s3.create_multipart_upload(Bucket=BUCKET, Key="never-finished")
     s3.put_object(Bucket=BUCKET, Key="whole")
-    instance._empty(instance.Place(boto3.Session()))
+    instance._empty(instance.Target(boto3.Session()))
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
     assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
 
@@ -274,14 +274,14 @@ def test_a_bucket_in_the_place_of_ours_stays_and_the_rest_is_deleted(
     before = strangers_bucket([], full)
     capsys.readouterr()
     assert command("status") == 1
-    said = capsys.readouterr()
-    assert "notebook instance sagemaker-workshop: InService" in said.out
-    assert f"a bucket {BUCKET} without the workshop's tag" in said.err
+    output = capsys.readouterr()
+    assert "notebook instance sagemaker-workshop: InService" in output.out
+    assert f"a bucket {BUCKET} without the workshop's tag" in output.err
     assert command("delete", "--yes") == 1
-    said = capsys.readouterr()
-    assert "the bucket" not in said.out
-    assert said.err.startswith("The rest is deleted. There is a bucket")
-    assert len(said.err.splitlines()) == 1
+    output = capsys.readouterr()
+    assert "the bucket" not in output.out
+    assert output.err.startswith("The rest is deleted. There is a bucket")
+    assert len(output.err.splitlines()) == 1
     assert clients("sagemaker").list_notebook_instances()["NotebookInstances"] == []
     assert stacks.find(clients("cloudformation"), instance.NAME) is None
     assert everything_of(clients("s3"), BUCKET) == before
@@ -406,8 +406,8 @@ def test_a_bucket_that_cannot_be_emptied_keeps_no_instance_running(
             buckets, "_delete", lambda *_: (_ for _ in ()).throw(WorkshopError(str(refused)))
         )
         assert command("delete", "--yes") == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"The rest is deleted. The bucket {BUCKET} was not emptied: ")
+    output = capsys.readouterr().err
+    assert output.startswith(f"The rest is deleted. The bucket {BUCKET} was not emptied: ")
     assert clients("sagemaker").list_notebook_instances()["NotebookInstances"] == []
     assert stacks.find(clients("cloudformation"), instance.NAME) is None
     assert command("delete", "--yes") == 0
@@ -427,7 +427,7 @@ def test_the_price_is_that_of_the_price_list() -> None:
 @pytest.mark.parametrize(
     ("kind", "region"), [("ml.t3.large", "us-east-1"), ("ml.t3.medium", "eu-west-1")]
 )
-def test_an_unknown_price_is_said(kind: str, region: str) -> None:
+def test_an_unknown_price_is_called_unknown(kind: str, region: str) -> None:
     first, second, _ = instance.bill(kind, 20, region)
     assert f"price in {region} unknown to this project" in first
     assert "$" not in first
@@ -451,15 +451,15 @@ REASONS = {
         "your account may have 0 of 'ml.t3.medium for notebook instance usage'",
         "request an increase in Service Quotas",
     ),
-    "right": (
+    "permission": (
         HANDLER.format(
             "User: arn:aws:iam::1:user/me is not authorized to perform: iam:CreateRole on "
             "resource: arn:aws:iam::1:role/r because no identity-based policy allows the "
             "iam:CreateRole action",
             "AccessDenied",
         ),
-        "you lack the right iam:CreateRole on arn:aws:iam::1:role/r",
-        "ask whoever manages the account",
+        "you lack the permission iam:CreateRole on arn:aws:iam::1:role/r",
+        "ask the person who manages the account",
     ),
     "name": (
         HANDLER.format("Resource of type 'X' with identifier 'Y' already exists.", "AlreadyExists"),
@@ -486,8 +486,8 @@ REASONS = {
 
 def event(status: str, reason: str = "", name: str = "NotebookInstance") -> dict[str, Any]:
     about = {"StackId": STACK_ID, "StackName": instance.NAME, "Timestamp": NOW}
-    told = {"EventId": f"{name}-{status}", "LogicalResourceId": name, "ResourceStatus": status}
-    return about | told | ({"ResourceStatusReason": reason} if reason else {})
+    common = {"EventId": f"{name}-{status}", "LogicalResourceId": name, "ResourceStatus": status}
+    return about | common | ({"ResourceStatusReason": reason} if reason else {})
 
 
 def described(status: str) -> dict[str, Any]:
@@ -495,22 +495,22 @@ def described(status: str) -> dict[str, Any]:
     return {"Stacks": [about | {"StackStatus": status, "Tags": [workshop.WORKSHOP_TAG]}]}
 
 
-def place_with(*answers: tuple[str, Any]) -> instance.Place:
-    """Return a place whose CloudFormation answers these, in this order; an exception's code is
+def target_with(*answers: tuple[str, Any]) -> instance.Target:
+    """Return a target whose CloudFormation answers these, in this order; an exception's code is
     refused."""
-    place = instance.Place(SESSION)
-    stubber = Stubber(place.cloudformation)
+    target = instance.Target(SESSION)
+    stubber = Stubber(target.cloudformation)
     for operation, answer in answers:
         if isinstance(answer, dict):
             stubber.add_response(operation, answer)
         else:
             stubber.add_client_error(operation, *answer)
     stubber.activate()
-    return place
+    return target
 
 
 @pytest.mark.parametrize(("reason", "cause", "remedy"), REASONS.values(), ids=REASONS)
-def test_a_stack_that_fails_is_told_by_its_real_reason(
+def test_a_stack_that_fails_is_explained_by_its_real_reason(
     reason: str,
     cause: str,
     remedy: str,
@@ -522,7 +522,7 @@ def test_a_stack_that_fails_is_told_by_its_real_reason(
     cancelled = event("CREATE_FAILED", "Resource creation cancelled", name="Bucket")
     early = [event("CREATE_FAILED", reason), cancelled, event("CREATE_IN_PROGRESS")]
     late = [event("DELETE_COMPLETE", name="sagemaker-workshop"), *early]
-    place = place_with(
+    target = target_with(
         ("describe_stacks", described("CREATE_IN_PROGRESS")),
         ("describe_stack_events", {"StackEvents": early[2:]}),
         ("describe_stacks", described("DELETE_IN_PROGRESS")),
@@ -531,22 +531,22 @@ def test_a_stack_that_fails_is_told_by_its_real_reason(
         ("describe_stack_events", {"StackEvents": late}),
         ("describe_stacks", described("DELETE_COMPLETE")),
     )
-    with pytest.raises(stacks.StackError) as told:
-        instance._follow_creation(place, STACK_ID, "ml.t3.medium")
-    assert cause in str(told.value)
-    assert remedy in str(told.value)
-    assert "\n" not in str(told.value)
+    with pytest.raises(stacks.StackError) as failure:
+        instance._follow_creation(target, STACK_ID, "ml.t3.medium")
+    assert cause in str(failure.value)
+    assert remedy in str(failure.value)
+    assert "\n" not in str(failure.value)
     shown = [line for line in capsys.readouterr().out.splitlines() if "_" in line]
     wanted = ["CREATE_IN_PROGRESS", "Bucket", "NotebookInstance", "DELETE_COMPLETE"]
     assert len(shown) == len(wanted)  # each event once, the oldest first
-    assert all(word in line for word, line in zip(wanted, shown, strict=True)), shown
+    assert all(part in line for part, line in zip(wanted, shown, strict=True)), shown
 
 
 def test_a_failed_deletion_says_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "EVERY_S", 0)
     old = event("CREATE_FAILED", "of another time")
     failed = event("DELETE_FAILED", "The bucket you tried to delete is not empty", name="Bucket")
-    place = place_with(
+    target = target_with(
         ("describe_stack_events", {"StackEvents": [old]}),
         ("delete_stack", {}),
         ("describe_stacks", described("DELETE_FAILED")),
@@ -554,22 +554,22 @@ def test_a_failed_deletion_says_what_stays(monkeypatch: pytest.MonkeyPatch) -> N
         ("describe_stacks", described("DELETE_FAILED")),
     )
     with pytest.raises(stacks.StackError, match=r"Bucket failed: The bucket .* is not empty"):
-        instance._delete_stack(place, STACK_ID)
+        instance._delete_stack(target, STACK_ID)
 
 
 @pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "CREATE_FAILED", "DELETE_FAILED"])
 def test_a_left_over_is_to_be_deleted_first(status: str) -> None:
-    place = place_with(("describe_stacks", described(status)))
+    target = target_with(("describe_stacks", described(status)))
     asked = argparse.Namespace(yes=True)
     with pytest.raises(instance.InstanceError, match=rf"\({status}\).*make instance-delete"):
-        instance.create(place, asked)
+        instance.create(target, asked)
 
 
 REFUSALS = {
     "AccessDenied": (
         "User: arn:aws:iam::1:user/me is not authorized to perform: "
         "cloudformation:DescribeStacks on resource: arn:aws:c because no …",
-        "You lack the right cloudformation:DescribeStacks on arn:aws:c",
+        "You lack the permission cloudformation:DescribeStacks on arn:aws:c",
     ),
     "ExpiredTokenException": ("The security token is expired", "sign in again"),
     "AlreadyExistsException": ("Stack [x] already exists", "has just been made by somebody"),
@@ -581,12 +581,12 @@ REFUSALS = {
 @pytest.mark.parametrize("code", REFUSALS)
 def test_a_refusal_is_one_sentence(code: str) -> None:
     message, wanted = REFUSALS[code]
-    place = place_with(("describe_stacks", (code, message)))
-    with pytest.raises(place.cloudformation.exceptions.ClientError) as refused:
-        stacks.find(place.cloudformation, instance.NAME)
-    said = instance.refusal(refused.value)
-    assert wanted in said
-    assert "\n" not in said
+    target = target_with(("describe_stacks", (code, message)))
+    with pytest.raises(target.cloudformation.exceptions.ClientError) as refused:
+        stacks.find(target.cloudformation, instance.NAME)
+    output = instance.refusal(refused.value)
+    assert wanted in output
+    assert "\n" not in output
 
 
 SURROUNDINGS = {
@@ -596,7 +596,7 @@ SURROUNDINGS = {
 
 
 @pytest.mark.parametrize(("variables", "sentence"), SURROUNDINGS.values(), ids=SURROUNDINGS)
-def test_what_is_missing_is_told(
+def test_what_is_missing_is_reported(
     variables: dict[str, str],
     sentence: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -610,8 +610,8 @@ def test_what_is_missing_is_told(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert instance.main(["status"]) == 1
-    (said,) = capsys.readouterr().err.splitlines()
-    assert sentence in said
+    (message,) = capsys.readouterr().err.splitlines()
+    assert sentence in message
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kept = folder / "SageMaker"
-        self.kept.mkdir()
+        self.persistent = folder / "SageMaker"
+        self.persistent.mkdir()
         self.origin = folder / "origin"
         for name in (".ci", "notebooks", "scripts", "data"):
             shutil.copytree(
@@ -67,8 +67,8 @@ class Workshop:
             )
         (self.origin / "requirements.txt").write_text(self.lock("first"), encoding="utf-8")
         git = ["git", "-C", str(self.origin), "-c", "user.name=x", "-c", "user.email=x@example.org"]
-        for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
-            subprocess.run([*git, *words], check=True)
+        for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
+            subprocess.run([*git, *arguments], check=True)
         self._machines = 0
         self.scratch_before = scratch_of_ipykernel()
 
@@ -85,19 +85,19 @@ class Workshop:
         self._machines += 1
         folder = self.folder / f"machine-{self._machines}"
         folder.mkdir()
-        return Machine(folder, self.kept, **arguments)
+        return Machine(folder, self.persistent, **arguments)
 
     @property
     def clone(self) -> Path:
-        return self.kept / CLONE.name
+        return self.persistent / CLONE.name
 
     @property
     def state(self) -> Path:
-        return self.kept / ".workshop"
+        return self.persistent / ".workshop"
 
     @property
     def log(self) -> str:
-        path = self.kept / "workshop-environment.log"
+        path = self.persistent / "workshop-environment.log"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     @property
@@ -105,11 +105,11 @@ class Workshop:
         return self.clone / ".venv" / "installed-requirements.txt"
 
     def conda_calls(self) -> int:
-        return len((self.kept / "conda-calls").read_text().splitlines())
+        return len((self.persistent / "conda-calls").read_text().splitlines())
 
     def start(self, machine: Machine, **settings: Any) -> subprocess.CompletedProcess[str]:
         """Do what SageMaker does at every start; check that it would not have to wait."""
-        (self.kept / "workshop-environment.log").unlink(missing_ok=True)
+        (self.persistent / "workshop-environment.log").unlink(missing_ok=True)
         began = time.monotonic()
         done = machine.run(["bash", "-s"], text=script("OnStart", **settings))
         assert done.returncode == 0, done.stderr
@@ -152,15 +152,15 @@ def first(workshop: Workshop) -> Iterator[Machine]:
 
 
 def test_the_first_start_makes_a_kernel(workshop: Workshop, first: Machine) -> None:
-    found = kernels(first)["workshop"]["spec"]
-    assert found["argv"][0] == str(CLONE / ".venv" / "bin" / "python")
-    assert found["display_name"] == "Python 3 (workshop)"
+    spec = kernels(first)["workshop"]["spec"]
+    assert spec["argv"][0] == str(CLONE / ".venv" / "bin" / "python")
+    assert spec["display_name"] == "Python 3 (workshop)"
     assert "Setting up .venv" in workshop.log
     assert workshop.stamp.read_text() == (workshop.clone / "requirements.txt").read_text()
-    assert not list(workshop.kept.glob("*.unfinished"))
+    assert not list(workshop.persistent.glob("*.unfinished"))
     assert not (workshop.state / "tmp").exists()
     assert scratch_of_ipykernel() <= workshop.scratch_before
-    call = (workshop.kept / "conda-calls").read_text()
+    call = (workshop.persistent / "conda-calls").read_text()
     assert "--override-channels --channel conda-forge" in call
     assert "python=3.12" in call
 
@@ -190,10 +190,10 @@ def test_a_lesson_runs_with_it(first: Machine) -> None:
 
 def test_the_timer_is_one_that_systemd_takes(first: Machine, tmp_path: Path) -> None:
     read = ["bash", "-c", "cd /run/systemd/system && tail -n +1 *; cat /run/systemctl-calls"]
-    said = first.run(read).stdout
-    assert "User=ec2-user" in said
-    assert "OnUnitInactiveSec=300" in said
-    assert said.endswith("daemon-reload\nstart workshop-auto-stop.timer\n")
+    output = first.run(read).stdout
+    assert "User=ec2-user" in output
+    assert "OnUnitInactiveSec=300" in output
+    assert output.endswith("daemon-reload\nstart workshop-auto-stop.timer\n")
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here to read the units")
     units = ["workshop-auto-stop.service", "workshop-auto-stop.timer"]
@@ -210,15 +210,15 @@ def test_what_the_timer_starts_looks_and_says_why(workshop: Workshop, first: Mac
         environment={"HOME": str(HOME), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stderr
-    said = (workshop.state / "auto_stop.log").read_text()
-    assert " staying: no usable answer from Jupyter at https://localhost:8443/" in said
+    output = (workshop.state / "auto_stop.log").read_text()
+    assert " staying: no usable answer from Jupyter at https://localhost:8443/" in output
 
 
 def test_root_is_not_what_the_user_gets(first: Machine) -> None:
-    """What runs out of the user's folders runs without root's rights."""
+    """A program in the user's folders runs without root's privileges."""
     script = "id -u; mount -t tmpfs x /mnt 2>/dev/null && echo mounted; hostname x && echo named"
-    said = first.run(["sudo", "-u", "ec2-user", "-i", "bash", "-c", script]).stdout
-    assert said == "1000\n"
+    output = first.run(["sudo", "-u", "ec2-user", "-i", "bash", "-c", script]).stdout
+    assert output == "1000\n"
 
 
 # ---- later starts: each on a new machine that has only the folder SageMaker from before --------
@@ -250,7 +250,9 @@ def test_without_systemd_a_process_looks(workshop: Workshop, first: Machine) -> 
         workshop.wait_for_ready()
 
 
-def test_an_interrupted_build_is_never_taken_for_whole(workshop: Workshop, first: Machine) -> None:
+def test_an_interrupted_build_is_never_taken_for_complete(
+    workshop: Workshop, first: Machine
+) -> None:
     """The machine is stopped while pip waits for a file that never comes; then all goes on."""
     lock = workshop.clone / "requirements.txt"
     endless = workshop.folder / "endless-1.0-py3-none-any.whl"
@@ -274,7 +276,7 @@ def test_an_interrupted_build_is_never_taken_for_whole(workshop: Workshop, first
     assert workshop.conda_calls() == calls  # Python was whole
 
 
-def test_a_python_that_is_not_whole_is_got_again(workshop: Workshop, first: Machine) -> None:
+def test_an_incomplete_python_is_installed_again(workshop: Workshop, first: Machine) -> None:
     (workshop.state / "python-3.12" / "complete").unlink()
     calls = workshop.conda_calls()
     with workshop.machine(network=False) as machine:
@@ -283,7 +285,7 @@ def test_a_python_that_is_not_whole_is_got_again(workshop: Workshop, first: Mach
     assert workshop.conda_calls() == calls + 1
 
 
-def test_a_build_that_fails_is_told_and_leaves_no_kernel(
+def test_a_build_that_fails_is_reported_and_leaves_no_kernel(
     workshop: Workshop, first: Machine
 ) -> None:
     lock = workshop.clone / "requirements.txt"
@@ -318,10 +320,10 @@ def test_a_second_clone_leaves_the_first_alone(workshop: Workshop, first: Machin
 
 
 def test_a_repository_that_is_not_there_fails_the_creation_and_says_so(tmp_path: Path) -> None:
-    kept = tmp_path / "SageMaker"
-    kept.mkdir()
+    persistent = tmp_path / "SageMaker"
+    persistent.mkdir()
     (tmp_path / "machine").mkdir()
-    with Machine(tmp_path / "machine", kept, network=False) as machine:
+    with Machine(tmp_path / "machine", persistent, network=False) as machine:
         done = machine.run(
             ["bash", "-s"], text=script("OnCreate", RepositoryUrl="file:///nowhere/workshop")
         )
@@ -332,4 +334,4 @@ def test_a_repository_that_is_not_there_fails_the_creation_and_says_so(tmp_path:
         assert started.returncode == 0
         assert "There is no workshop in" in started.stderr
         assert "A systemd timer stops this instance" in started.stdout  # all the same
-    assert list(kept.iterdir()) == []
+    assert list(persistent.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The CloudFormation template of the workshop's place: what it says, and what a stack of it has.
+"""The CloudFormation template of the workshop's resources: its text, and what a stack of it has.
 
 No real CloudFormation was asked. cfn-lint holds the template against AWS's own description of each
 resource; moto makes it, as far as it can (see moto_cloudformation.py). What moto knows nothing of
@@ -49,11 +49,11 @@ class Stack:
         services = ("cloudformation", "s3", "iam", "sagemaker")
         clients = {name: make_client(environment, name, region_name=REGION) for name in services}
         self.cloudformation, self.s3, self.iam, self.sagemaker = clients.values()
-        given = {"RepositoryUrl": URL, "ExecutionRoleName": ROLE, "IdleMinutes": "45"}
+        parameters = {"RepositoryUrl": URL, "ExecutionRoleName": ROLE, "IdleMinutes": "45"}
         self.cloudformation.create_stack(
             StackName="template-test",
             TemplateBody=instance_template.body(),
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()],
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
             Capabilities=["CAPABILITY_NAMED_IAM"],
             Tags=[workshop.WORKSHOP_TAG],
         )
@@ -91,13 +91,13 @@ def test_cfn_lint_finds_nothing() -> None:
     text = instance_template.body()
     assert lint(text) == []
     # And it would find a misspelt property, a value that AWS does not know, a lost reference.
-    for right, wrong in (
+    for original, broken in (
         ('"PlatformIdentifier"', '"PlattformIdentifier"'),
         ('"RootAccess": "Disabled"', '"RootAccess": "No"'),
         ('{"Ref": "InstanceType"}', '{"Ref": "InstanceTyp"}'),
     ):
-        assert right in text
-        assert lint(text.replace(right, wrong)) != [], wrong
+        assert original in text
+        assert lint(text.replace(original, broken)) != [], broken
 
 
 def test_nothing_is_left_to_fill_in() -> None:
@@ -195,8 +195,8 @@ def test_the_bucket_is_the_one_that_the_lessons_use(stack: Stack) -> None:
 
 
 def test_the_role_has_the_policy_that_the_tests_enforce(stack: Stack) -> None:
-    given = stack.iam.get_role_policy(RoleName=ROLE, PolicyName="workshop")["PolicyDocument"]
-    assert given == read_policy("execution_role_policy.json", ROLE, REGION)
+    policy = stack.iam.get_role_policy(RoleName=ROLE, PolicyName="workshop")["PolicyDocument"]
+    assert policy == read_policy("execution_role_policy.json", ROLE, REGION)
     trust = stack.iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"]
     assert trust == read_policy("execution_role_trust.json")
     names = stack.iam.list_role_policies(RoleName=ROLE)["PolicyNames"]

@@ -1,4 +1,4 @@
-"""The simulated list: equal to the published figures, whole, the same everywhere, and in any size.
+"""The simulated list: equal to the published figures, complete, the same everywhere, of any size.
 
 What could fool us: counts that match by chance for the shipped seed alone; labels that no feature
 explains, or that one gives away; families that are none; shards that overlap or leave somebody out.
@@ -107,9 +107,9 @@ def expected() -> dict:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_count_equals_the_published_one(lists, seed):
-    found, wanted = figures_of(lists[seed]), expected()
+    counts, wanted = figures_of(lists[seed]), expected()
     for key, value in wanted.items():
-        assert found[key] == value, key
+        assert counts[key] == value, key
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -160,7 +160,7 @@ def features(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracies(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
-    """Share of right answers on `test` of the rules in `reference_accuracy`."""
+    """Return the accuracies on `test` of the rules in `reference_accuracy`."""
     import xgboost
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
@@ -196,13 +196,13 @@ def mean_accuracies(frames: list[pd.DataFrame]) -> dict[str, float]:
     return pd.DataFrame(runs).mean().to_dict()
 
 
-def test_models_are_as_right_as_on_the_real_list(lists):
+def test_models_are_as_accurate_as_on_the_real_list(lists):
     frames = [*lists.values(), make_titanic.draw(seed=3), make_titanic.draw(seed=4)]
-    found = mean_accuracies(frames)
-    assert found == pytest.approx(REFERENCE, abs=TOLERANCE)
+    accuracy = mean_accuracies(frames)
+    assert accuracy == pytest.approx(REFERENCE, abs=TOLERANCE)
     # More than the sex can be learnt, but not the fate of each: no column gives it away.
-    assert found["sex_only"] < found["xgboost_depth3_100_rounds_eta0.1"] < 0.86
-    assert found["sex_only"] < found["logistic_regression"] < 0.86
+    assert accuracy["sex_only"] < accuracy["xgboost_depth3_100_rounds_eta0.1"] < 0.86
+    assert accuracy["sex_only"] < accuracy["logistic_regression"] < 0.86
 
 
 def test_models_learn_nothing_beyond_the_sex_once_fates_are_shuffled_within_it(lists):
@@ -211,8 +211,8 @@ def test_models_learn_nothing_beyond_the_sex_once_fates_are_shuffled_within_it(l
         by_sex = frame.groupby("Sex", group_keys=False).Survived
         shuffled = by_sex.transform(lambda s, seed=seed: s.sample(frac=1, random_state=seed).values)
         frames.append(frame.assign(Survived=shuffled))
-    found = mean_accuracies(frames)
-    assert found["xgboost_depth3_100_rounds_eta0.1"] < found["sex_only"] + 0.005
+    accuracy = mean_accuracies(frames)
+    assert accuracy["xgboost_depth3_100_rounds_eta0.1"] < accuracy["sex_only"] + 0.005
 
 
 # --- people, families, tickets --------------------------------------------------------------------
@@ -378,8 +378,8 @@ def test_a_real_table_is_divided_with_every_cell_as_it_is(tmp_path):
 
 def test_a_file_and_a_table_are_divided_alike(tmp_path, lists):
     make_titanic.main(["--passengers", "891", "--out", str(tmp_path / "whole")])
-    whole = tmp_path / "whole" / "titanic.csv"
-    written_by("--split", str(whole), out=tmp_path / "data")
+    undivided = tmp_path / "whole" / "titanic.csv"
+    written_by("--split", str(undivided), out=tmp_path / "data")
     train, test = make_titanic.split(lists[SEEDS[0]])
     for name, part in (("train", train), ("test", test)):
         read = pd.read_csv(tmp_path / "data" / f"titanic_{name}.csv")
@@ -399,7 +399,7 @@ def large() -> pd.DataFrame:
 
 
 def test_a_large_list_has_the_figures_too(large):
-    found, wanted, times = figures_of(large), expected(), TIMES
+    drawn, wanted, times = figures_of(large), expected(), TIMES
     misses = []
 
     def compare(name: str, count: float, figure: float) -> None:
@@ -408,7 +408,7 @@ def test_a_large_list_has_the_figures_too(large):
         if abs(count / times - figure) > spread:
             misses.append((name, round(count / times, 2), figure))
 
-    for cell, figures in zip(found["by_class_and_sex"], wanted["by_class_and_sex"], strict=True):
+    for cell, figures in zip(drawn["by_class_and_sex"], wanted["by_class_and_sex"], strict=True):
         where = f"{figures['Pclass']} {figures['Sex']}"
         for group in ("by_age_band", "family_size(SibSp+Parch)", "embarked"):
             assert cell[group].keys() == figures[group].keys()
@@ -419,13 +419,13 @@ def test_a_large_list_has_the_figures_too(large):
             compare(f"{where} {key}", cell["sibsp_parch_counts"][key], figure)
     for title, counts in wanted["titles"].items():
         for what, figure in counts.items():
-            compare(f"{title} {what}", found["titles"][title][what], figure)
+            compare(f"{title} {what}", drawn["titles"][title][what], figure)
     for pclass, decks in wanted["deck_counts"].items():
         for deck, figure in decks.items():
-            compare(f"{pclass} deck {deck}", found["deck_counts"][pclass][deck], figure)
+            compare(f"{pclass} deck {deck}", drawn["deck_counts"][pclass][deck], figure)
     assert not misses
-    assert found["tickets"][0] / times == pytest.approx(wanted["tickets"][0], rel=0.01)
-    assert found["tickets"][1] == pytest.approx(wanted["tickets"][1], abs=0.01)
+    assert drawn["tickets"][0] / times == pytest.approx(wanted["tickets"][0], rel=0.01)
+    assert drawn["tickets"][1] == pytest.approx(wanted["tickets"][1], abs=0.01)
 
 
 def test_ages_and_fares_of_a_large_list_have_the_quantiles(large):
@@ -443,12 +443,12 @@ def test_ages_and_fares_of_a_large_list_have_the_quantiles(large):
 
 def test_shards_are_the_one_file_cut(tmp_path, small_blocks):
     size = ["--passengers", "3501"]
-    whole = written_by(*size, out=tmp_path / "whole")["titanic.csv"]
+    one_file = written_by(*size, out=tmp_path / "whole")["titanic.csv"]
     shards = written_by(*size, "--shards", "4", out=tmp_path / "shards")
     assert sorted(shards) == [f"titanic_{i:05d}.csv" for i in range(4)]
-    header = whole[: whole.index(b"\n") + 1]
+    header = one_file[: one_file.index(b"\n") + 1]
     assert all(s.startswith(header) and s.count(header) == 1 for s in shards.values())
-    assert header + b"".join(shards[n][len(header) :] for n in sorted(shards)) == whole
+    assert header + b"".join(shards[n][len(header) :] for n in sorted(shards)) == one_file
     sizes = [s.count(b"\n") - 1 for s in shards.values()]
     assert max(sizes) - min(sizes) <= 1
     frame = read(tmp_path / "whole" / "titanic.csv")
@@ -528,7 +528,7 @@ def test_the_manuals_command_lines_run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "sentence"),
     [
         ("--passengers 0 --out {out}", "'0' is not a whole number of at least 1"),
         ("--passengers 1e6 --out {out}", "'1e6' is not a whole number"),
@@ -550,7 +550,7 @@ def test_the_manuals_command_lines_run(tmp_path, monkeypatch, capsys):
         ("--split {latin} --out {out}", "is not a CSV file in UTF-8"),
     ],
 )
-def test_a_bad_call_ends_with_one_sentence_and_no_file(tmp_path, capsys, arguments, words):
+def test_a_bad_call_ends_with_one_sentence_and_no_file(tmp_path, capsys, arguments, sentence):
     good = REAL_LIKE.removeprefix("\ufeff").splitlines()
     files = {
         "file": "a,b\n1,2\n",
@@ -564,10 +564,10 @@ def test_a_bad_call_ends_with_one_sentence_and_no_file(tmp_path, capsys, argumen
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
         make_titanic.main([a.format(out=out, **paths) for a in arguments.split()])
-    said = f"{stop.value} {capsys.readouterr().err}"
-    assert words in said
+    message = f"{stop.value} {capsys.readouterr().err}"
+    assert sentence in message
     assert stop.value.code not in (0, None)
-    assert "Traceback" not in said
+    assert "Traceback" not in message
     assert not out.exists() or not list(out.iterdir())
 
 
