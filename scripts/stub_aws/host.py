@@ -102,9 +102,9 @@ def end_escaped(mark: str) -> list:
 
 
 def carries_mark(process, mark: str) -> bool:
-    """Whether a process (of psutil's) has the environment of the host whose base folder is `mark`.
+    """Return whether a process (of psutil's) has the environment of a host.
 
-    One that has cleared its environment has not.
+    `mark` is the host's base folder. A process that has cleared its environment does not have it.
     """
     import psutil
 
@@ -134,7 +134,7 @@ def wait_for_all(pid: int, isolated: bool) -> int:
 
 
 def others_live(group: int, isolated: bool) -> bool:
-    """Whether there are more processes of this container than those that have only just ended."""
+    """Return whether other processes of this container still run."""
     children = True
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
