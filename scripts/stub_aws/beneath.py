@@ -224,7 +224,7 @@ def _open_top(top: Path) -> int:
 def open_below(name: str, folder: int) -> int:
     """Return a descriptor of the folder `name` in an open one; it is never a link.
 
-    A folder without rights for its owner gets them, since to the job it was open.
+    A folder without permissions for its owner gets them, since to the job it was open.
     """
     try:
         opened = os.open(name, FOLDER, dir_fd=folder)
@@ -238,7 +238,7 @@ def open_below(name: str, folder: int) -> int:
 
 
 def open_plain(name: str, folder: int) -> BinaryIO:
-    """Open the plain file `name` in an open folder, whatever its rights are; never a link.
+    """Open the plain file `name` in an open folder, whatever its permissions are; never a link.
 
     Raises:
         Refused: It is something else.
@@ -341,7 +341,7 @@ def _listed(folder: int) -> list[str]:
 def _back(here: int, itself: os.stat_result, expected: os.stat_result) -> int:
     """Return the folder above an open one, which must be where we came from.
 
-    The open one is closed, with the rights that it had.
+    The open one is closed, with the permissions that it had.
     """
     above = os.open("..", FOLDER, dir_fd=here)
     if not os.path.samestat(os.fstat(above), expected):
