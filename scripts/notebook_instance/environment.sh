@@ -1,16 +1,16 @@
 #!/bin/bash
 # Makes the workshop's environment and its Jupyter kernel on a SageMaker notebook instance. on_start.sh
-# runs it at every start, as ec2-user; it may also be run by hand, in a terminal, as often as one likes.
+# runs it at every start, as ec2-user; you may also run it in a terminal, as often as you like.
 #
-# The environment is the project's own .venv, made by .ci/make_venv as on any machine: it is whole, or
-# not taken for whole, and made again only where requirements.txt has changed. The instance's kernels are
+# The environment is the project's own .venv, made by .ci/make_venv as on any machine: it is complete, or
+# treated as incomplete, and made again only where requirements.txt has changed. The instance's kernels are
 # Python 3.10; 3.12, the training images' own, comes from conda-forge by the instance's own conda, into the
 # folder that outlives a stop, so that a later start needs no network (a package of the system would be
 # gone by then).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-KEPT=$(dirname "$PWD")
-STATE=$KEPT/.workshop
+PERSISTENT=$(dirname "$PWD")
+STATE=$PERSISTENT/.workshop
 PYTHON_FOLDER=$STATE/python-3.12
 CONDA=/home/ec2-user/anaconda3/bin/conda
 
@@ -18,7 +18,7 @@ mkdir -p "$STATE"
 for earlier in "$STATE"/python-3.*; do # what .venv was made from
     if [ -e "$earlier/complete" ]; then PYTHON_FOLDER=$earlier; fi
 done
-if [ ! -t 1 ]; then exec >"$KEPT/workshop-environment.log" 2>&1; fi
+if [ ! -t 1 ]; then exec >"$PERSISTENT/workshop-environment.log" 2>&1; fi
 # auto_stop.py looks at this lock: while it is held the instance does not stop itself. It ends with the
 # processes that hold it, however they end, and each of these has a limit.
 exec 9>"$STATE/building"
@@ -59,6 +59,6 @@ if get_python && make_environment && register_kernel; then
     rm -rf "$STATE/tmp"
     echo "Ready: choose the kernel Python 3 (workshop)."
 else
-    echo "The environment is not ready, as said above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
+    echo "The environment is not ready, for the reason above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
     exit 1
 fi

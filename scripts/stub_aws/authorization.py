@@ -1,10 +1,10 @@
-"""Who may do what: checks every request's signature and IAM policies before anything else sees it.
+"""Checks every request's signature and the caller's IAM policies, before any other part reads it.
 
-moto keeps the users, roles and policies and can verify a signature. It evaluates policies without
-their resources and conditions, though, and most of what there is to learn about IAM lies in those.
-So this gate stands before it: it names the action and the resource of each request as AWS's service
-authorization reference does, evaluates the caller's identity-based policies, and denies in AWS's
-words. Not modelled: bucket policies, permission boundaries, session policies, organisations.
+moto has the users, roles and policies and can verify a signature. But it evaluates policies without
+their resources and conditions, and those are most of what there is to learn about IAM. So this gate
+comes before it: it names the action and the resource of each request as AWS's service authorization
+reference does, evaluates the caller's identity-based policies, and denies with AWS's sentences.
+Bucket policies, permission boundaries, session policies and organisations are not modelled.
 """
 
 from __future__ import annotations
@@ -85,12 +85,12 @@ class Caller:
 
     @property
     def account(self) -> str:
-        """The number of the account that the identity belongs to."""
+        """Return the number of the account that the identity belongs to."""
         return account_of(self.arn)
 
     @property
     def role(self) -> str:
-        """The name of the assumed role; "" of a user."""
+        """Return the name of the assumed role; "" for a user."""
         kind, _, rest = self.arn.rpartition(":")[2].partition("/")
         return rest.partition("/")[0] if kind == "assumed-role" else ""
 
@@ -103,7 +103,7 @@ def authenticate(environ: Environ, account_id: str) -> Caller:
     """
     signature = signatures.find(environ)
     if signature is None:
-        # S3 has anonymous requests; to it this is a caller whom no policy allows anything.
+        # S3 has anonymous requests: it treats this as a caller without any policy.
         if "HTTP_X_AMZ_TARGET" in environ or environ["PATH_INFO"] == "/":
             raise Denied("MissingAuthenticationToken", "Missing Authentication Token")
         raise Denied("AccessDenied", "Access Denied")
@@ -175,7 +175,7 @@ def authorize(caller: Caller, permission: Permission) -> None:
 
 
 def allows(policies: list[dict[str, Any]], permission: Permission) -> bool:
-    """Whether these policy documents allow a permission."""
+    """Return whether these policy documents allow a permission."""
     try:
         authorize(Caller("", "", "", policies), permission)
     except Denied:
@@ -184,7 +184,7 @@ def allows(policies: list[dict[str, Any]], permission: Permission) -> bool:
 
 
 def applies(statement: dict[str, Any], permission: Permission) -> bool:
-    """Whether a policy statement speaks of this action, resource and context."""
+    """Return whether a policy statement applies to this action, resource and context."""
     if "NotAction" in statement:
         if _matches(statement["NotAction"], permission.action, ignore_case=True):
             return False
@@ -243,7 +243,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def required_permissions(environ: Environ, caller: Caller) -> Iterator[Permission]:
-    """Yield the permissions that AWS would want for this request."""
+    """Yield the permissions that AWS would require for this request."""
     if caller.service == "s3":
         yield from _s3_permissions(environ)
     elif target := environ.get("HTTP_X_AMZ_TARGET"):
@@ -282,7 +282,7 @@ def _sagemaker_resource(caller: Caller, body: dict[str, Any]) -> str:
 
 
 def _also_needed(caller: Caller, operation: str, body: dict[str, Any]) -> Iterator[Permission]:
-    """CreateTrainingJob hands a role to SageMaker and may tag, which are rights of their own."""
+    """Yield what CreateTrainingJob needs besides: to pass a role to SageMaker, and to add tags."""
     if operation == "CreateTrainingJob":
         if role := body.get("RoleArn"):
             passed_to = {"iam:PassedToService": "sagemaker.amazonaws.com"}
@@ -306,7 +306,7 @@ def _query_permissions(caller: Caller, form: dict[str, str]) -> Iterator[Permiss
     yield Permission(f"{prefix}:{form.get('Action', 'Unknown')}", resource)
 
 
-# Sub-resources of a bucket or an object, as they stand in the query string -> their action's name.
+# Sub-resources of a bucket or an object, as in the query string -> their action's name.
 _S3_SUBRESOURCES = {
     "location": "BucketLocation",
     "tagging": "BucketTagging",
@@ -365,7 +365,7 @@ def _named(element: ElementTree.Element, name: str) -> list[ElementTree.Element]
 def _s3_bucket_action(method: str, query: dict[str, list[str]]) -> str:
     for name, resource in _S3_SUBRESOURCES.items():
         if name in query:
-            # Deleting a bucket's tags, encryption or lifecycle needs the right to put them.
+            # To delete a bucket's tags, encryption or lifecycle needs the permission to put them.
             return f"s3:{'Get' if method in ('GET', 'HEAD') else 'Put'}{resource}"
     if "uploads" in query:
         return "s3:ListBucketMultipartUploads"

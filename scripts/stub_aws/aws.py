@@ -14,7 +14,7 @@ from moto.moto_api._internal.models import moto_api_backend
 
 from . import account, roles
 from .account import ACCOUNT_ID, REGION
-from .console import RIGHTS, prices
+from .console import PERMISSIONS, prices
 from .proxy import Proxy
 from .roles import FULL_ACCESS, TRUST, Document, Policy
 from .server import Server
@@ -79,7 +79,7 @@ class StubAWS:
             undo.callback(moto_api_backend.reset)  # the next one begins empty
             self.account_id, self.region, self.role_name = account_id, region, role_name
             self.role_arn = self.create_role(role_name, *documents)
-            console_role = self.create_role(CONSOLE_ROLE_NAME, RIGHTS)
+            console_role = self.create_role(CONSOLE_ROLE_NAME, PERMISSIONS)
             folder = tempfile.TemporaryDirectory(prefix="stub-aws-")
             undo.callback(folder.cleanup)
             server = Server(region, account_id=account_id)

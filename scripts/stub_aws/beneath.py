@@ -57,14 +57,14 @@ class Entry:
     """One file or folder that `walk` has found.
 
     Attributes:
-        place: The job's path of the folder where the walk began.
+        top: The job's path of the folder where the walk began.
         path: Its path below that.
         name: The last part of that, to open it in `folder`.
         folder: A descriptor of the folder that it is in, open until the walk goes on.
         stat: What it is; of a link, the link itself.
     """
 
-    place: str
+    top: str
     path: str
     name: str
     folder: int
@@ -72,7 +72,7 @@ class Entry:
 
     @property
     def full_path(self) -> str:
-        return f"{self.place}/{self.path}"
+        return f"{self.top}/{self.path}"
 
     def open(self) -> BinaryIO:
         """Open the plain file that it is.
@@ -171,8 +171,8 @@ class View:
         if any(f"{folder}/".startswith(f"{path}/") for folder in self.folders):
             return None  # on the way to one of our folders, or the folder itself
         with self._opened(parents, name) as folder:
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            return os.readlink(name, dir_fd=folder) if stat.S_ISLNK(found.st_mode) else None
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            return os.readlink(name, dir_fd=folder) if stat.S_ISLNK(status.st_mode) else None
 
     @contextlib.contextmanager
     def _opened(self, names: list[str], *wanted: str) -> Iterator[int]:
@@ -224,7 +224,7 @@ def _open_top(top: Path) -> int:
 def open_below(name: str, folder: int) -> int:
     """Return a descriptor of the folder `name` in an open one; it is never a link.
 
-    A folder without rights for its owner gets them, since to the job it was open.
+    A folder without permissions for its owner gets them, since to the job it was open.
     """
     try:
         opened = os.open(name, FOLDER, dir_fd=folder)
@@ -238,20 +238,20 @@ def open_below(name: str, folder: int) -> int:
 
 
 def open_plain(name: str, folder: int) -> BinaryIO:
-    """Open the plain file `name` in an open folder, whatever its rights are; never a link.
+    """Open the plain file `name` in an open folder, whatever its permissions are; never a link.
 
     Raises:
         Refused: It is something else.
         OSError: It cannot be read.
     """
-    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    _check_plain(found)
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    _check_plain(status)
     try:
         descriptor = os.open(name, PLAIN, dir_fd=folder)
     except PermissionError:
         _allow(name, folder, 0o600)
         descriptor = os.open(name, PLAIN, dir_fd=folder)
-        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
     opened = os.fdopen(descriptor, "rb")
     try:
         _check_plain(os.fstat(descriptor))  # something else may have been put in its place
@@ -261,14 +261,14 @@ def open_plain(name: str, folder: int) -> BinaryIO:
     return opened
 
 
-def _check_plain(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise Refused(f"is {kind_of(found)}, not a plain file")
+def _check_plain(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused(f"is {kind_of(status)}, not a plain file")
 
 
-def kind_of(found: os.stat_result) -> str:
-    """Return what something is, in words."""
-    return KINDS.get(stat.S_IFMT(found.st_mode), "a plain file")
+def kind_of(status: os.stat_result) -> str:
+    """Return the kind of a file, as text."""
+    return KINDS.get(stat.S_IFMT(status.st_mode), "a plain file")
 
 
 def _allow(name: str, folder: int, mode: int) -> None:
@@ -289,7 +289,7 @@ def _allow(name: str, folder: int, mode: int) -> None:
         os.close(descriptor)
 
 
-def walk(folder: int, place: str) -> Iterator[Entry]:
+def walk(folder: int, top: str) -> Iterator[Entry]:
     """Yield all that is below an open folder, by name; a folder before what is in it.
 
     However deep it goes, two descriptors are open at once. What is deleted while it is looked at is
@@ -297,7 +297,7 @@ def walk(folder: int, place: str) -> Iterator[Entry]:
 
     Raises:
         OSError: A folder cannot be read, or was moved away while it was; `filename` is its path,
-            which begins with `place`.
+            which begins with `top`.
     """
     here = os.dup(folder)
     levels = [(_listed(here), os.fstat(here), "")]
@@ -312,11 +312,11 @@ def walk(folder: int, place: str) -> Iterator[Entry]:
             name = names.pop()
             path = parent + name
             try:
-                found = os.stat(name, dir_fd=here, follow_symlinks=False)
+                status = os.stat(name, dir_fd=here, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield Entry(place, path, name, here, found)
-            if stat.S_ISDIR(found.st_mode):
+            yield Entry(top, path, name, here, status)
+            if stat.S_ISDIR(status.st_mode):
                 if len(levels) > MAX_DEPTH:
                     raise Refused(f"has more than {MAX_DEPTH} folders one inside the other")
                 try:
@@ -325,9 +325,9 @@ def walk(folder: int, place: str) -> Iterator[Entry]:
                     continue
                 os.close(here)
                 here = deeper
-                levels.append((_listed(here), found, f"{path}/"))
+                levels.append((_listed(here), status, f"{path}/"))
     except OSError as error:
-        error.filename = f"{place}/{path}"
+        error.filename = f"{top}/{path}"
         raise
     finally:
         os.close(here)
@@ -341,7 +341,7 @@ def _listed(folder: int) -> list[str]:
 def _back(here: int, itself: os.stat_result, expected: os.stat_result) -> int:
     """Return the folder above an open one, which must be where we came from.
 
-    The open one is closed, with the rights that it had.
+    The open one is closed, with the permissions that it had.
     """
     above = os.open("..", FOLDER, dir_fd=here)
     if not os.path.samestat(os.fstat(above), expected):

@@ -1,4 +1,4 @@
-"""Brings a job's input channels from S3 to a host's `/opt/ml/input/data`, with the job's rights.
+"""Brings a job's input channels from S3 to a host's `/opt/ml/input/data`, by its role.
 
 `S3DataDistributionType` is obeyed: every host gets all objects (FullyReplicated) or every n-th of
 them in the order of their keys (ShardedByS3Key); an object is never split. FastFile mode has the
@@ -99,7 +99,7 @@ def list_objects(s3: Any, channel: Channel) -> list[S3Object]:
 
     Raises:
         ChannelError: A manifest that is none.
-        botocore.exceptions.ClientError: No such bucket, or no right to list it.
+        botocore.exceptions.ClientError: No such bucket, or no permission to list it.
     """
     bucket, prefix = parse_s3_uri(channel.uri)
     if channel.data_type == "ManifestFile":

@@ -32,6 +32,6 @@ def configuration(job: Job, host: str, hosts: list[str]) -> dict[str, Any]:
 
 
 def checkpoint_path(job: Job) -> str:
-    """Where a job finds its checkpoints inside the container."""
+    """Return the folder of a job's checkpoints inside the container."""
     path: str = job.request.get("CheckpointConfig", {}).get("LocalPath", DEFAULT_CHECKPOINT_PATH)
     return path

@@ -30,7 +30,7 @@ class Executor:
         self._platform = platform
         self._slots = threading.BoundedSemaphore(limit or max(2, os.cpu_count() or 2))
         self._threads: dict[str, threading.Thread] = {}
-        self._root = Path(tempfile.mkdtemp(prefix="stub-aws-", dir=_place()))
+        self._root = Path(tempfile.mkdtemp(prefix="stub-aws-", dir=_folder_of_jobs()))
 
     def start(self, job: Job) -> None:
         """Run `job` in the background."""
@@ -104,7 +104,7 @@ class Executor:
             remove(folder)
 
 
-def _place() -> str:
+def _folder_of_jobs() -> str:
     """Return where the files of jobs go. A job without namespaces has their path in PYTHONPATH."""
-    place = tempfile.gettempdir()
-    return "/tmp" if os.pathsep in place and not namespaces_available() else place  # noqa: S108
+    folder = tempfile.gettempdir()
+    return "/tmp" if os.pathsep in folder and not namespaces_available() else folder  # noqa: S108

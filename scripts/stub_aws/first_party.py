@@ -29,7 +29,7 @@ NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
 def defines_metrics(request: dict[str, Any]) -> bool:
-    """Whether a CreateTrainingJob request is for an image whose metrics SageMaker defines."""
+    """Return whether a request for a job is for an image whose metrics SageMaker defines."""
     uri: str = request["AlgorithmSpecification"].get("TrainingImage", "")
     return uri.rsplit("/", 1)[-1].partition(":")[0] == REPOSITORY
 

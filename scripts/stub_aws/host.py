@@ -102,9 +102,9 @@ def end_escaped(mark: str) -> list:
 
 
 def carries_mark(process, mark: str) -> bool:
-    """Whether a process (of psutil's) has the environment of the host whose base folder is `mark`.
+    """Return whether a process (of psutil's) has the environment of a host.
 
-    One that has cleared its environment has not.
+    `mark` is the host's base folder. A process that has cleared its environment does not have it.
     """
     import psutil
 
@@ -134,7 +134,7 @@ def wait_for_all(pid: int, isolated: bool) -> int:
 
 
 def others_live(group: int, isolated: bool) -> bool:
-    """Whether there are more processes of this container than those that have only just ended."""
+    """Return whether other processes of this container still run."""
     children = True
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -230,8 +230,8 @@ def make_read_only(path: str) -> None:
     flags = os.statvfs(path).f_flag
     names = {os.ST_NOSUID: MS_NOSUID, os.ST_NODEV: MS_NODEV, os.ST_NOEXEC: MS_NOEXEC}
     names |= {os.ST_NOATIME: MS_NOATIME, os.ST_NODIRATIME: MS_NODIRATIME}
-    kept = sum(flag for name, flag in names.items() if flags & name)
-    mount(None, path, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    preserved = sum(flag for name, flag in names.items() if flags & name)
+    mount(None, path, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | preserved)
 
 
 def new_root(new: Path, appearing: dict[str, str]) -> Path:
@@ -286,8 +286,8 @@ def hide(path: str, stage: Path, shown: dict[str, str], spec: dict) -> None:
         point = stage / link
         point.parent.mkdir(parents=True, exist_ok=True)
         point.symlink_to(target)
-    for place, source in sorted(inside(shown, path).items()):  # a folder before what is in it
-        point = stage / place
+    for name, source in sorted(inside(shown, path).items()):  # a folder before what is in it
+        point = stage / name
         if is_folder(source):
             point.mkdir(parents=True, exist_ok=True)
         else:

@@ -74,8 +74,8 @@ class MetricRecorder:
 
     def read(self, line: str) -> Iterator[str]:
         """Record the metrics in a line; yield what the log must say of an expression."""
-        found, slow = self._expressions.find(line)
-        for name, value in found:
+        metrics, slow = self._expressions.find(line)
+        for name, value in metrics:
             self._record(name, value)
         for name in slow:
             yield (

@@ -45,12 +45,12 @@ class Expression:
         """
         began = time.thread_time()
         matches = self._pattern.finditer(line, timeout=LINE_LIMIT_S)
-        found = [value for match in matches if (value := _number(match)) is not None]
+        values = [value for match in matches if (value := _number(match)) is not None]
         self._seconds += time.thread_time() - began
         self._lines += 1
         if self._seconds > max(TOTAL_LIMIT_S, self._lines * MEAN_LIMIT_S):
             raise TimeoutError(f"{self._seconds:.0f} s for {self._lines} lines")
-        return found
+        return values
 
 
 class Expressions:
@@ -65,16 +65,16 @@ class Expressions:
 
     def find(self, line: str) -> tuple[list[tuple[str, float]], list[str]]:
         """Return the metrics in a line, and the names of those that this line switches off."""
-        found, slow = [], []
+        values, slow = [], []
         for name, expression in list(self._active.items()):
             if self._needles[name] not in line:
                 continue
             try:
-                found += [(name, value) for value in expression.values(line)]
+                values += [(name, value) for value in expression.values(line)]
             except TimeoutError:
                 if self._active.pop(name, None):  # else another host's line was there before
                     slow.append(name)
-        return found, slow
+        return values, slow
 
 
 def _number(match: regex.Match[str]) -> float | None:

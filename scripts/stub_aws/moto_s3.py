@@ -1,4 +1,4 @@
-"""Mends moto's S3 where it is wrong: tags of buckets, odd keys in listings, suspended versions.
+"""Corrects moto's S3: tags of buckets, odd keys in listings, suspended versions.
 
 - A bucket that is deleted takes its tags with it. moto keeps tags beside its buckets, by name, and
   a new bucket of an old name would have the old one's. The workshop knows its bucket by its tag, so
@@ -55,8 +55,8 @@ def _delete_one_version(
     if version_id is None and (there := bucket.keys.getlist(key_name, [])):
         *older, marker = there
         marker._version_id = "null"
-        kept = [one for one in older if one.version_id not in (None, "null")]
-        bucket.keys.setlist(key_name, [*kept, marker])
+        remaining = [one for one in older if one.version_id not in (None, "null")]
+        bucket.keys.setlist(key_name, [*remaining, marker])
     return done
 
 

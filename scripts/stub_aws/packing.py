@@ -39,7 +39,7 @@ class Left:
     host: str
     view: View
 
-    def entries(self, place: str) -> Iterator[Entry]:
+    def entries(self, folder: str) -> Iterator[Entry]:
         """Yield what is below a folder of the host; nothing where there is no such folder.
 
         Raises:
@@ -47,7 +47,7 @@ class Left:
             beneath.FilesGone: The files of the host are not there any more.
         """
         try:
-            yield from self.view.walk(place)
+            yield from self.view.walk(folder)
         except FilesGone:
             raise
         except OSError as error:
@@ -70,8 +70,8 @@ class Packer:
         self._patience = patience
         self._note = note
 
-    def pack(self, hosts: list[Left], place: str, archive: Path) -> bool:
-        """Make an archive of all that is in `place` of the hosts. False where that is nothing.
+    def pack(self, hosts: list[Left], folder: str, archive: Path) -> bool:
+        """Make an archive of all that is in `folder` of the hosts. False where that is nothing.
 
         Where two hosts wrote a file of the same name, the first host's is kept.
 
@@ -83,7 +83,7 @@ class Packer:
         try:
             with tarfile.open(archive, "w:gz", compresslevel=1, encoding="utf-8") as tar:
                 for left in hosts:
-                    self._add_host(tar, left, place, packed)
+                    self._add_host(tar, left, folder, packed)
         except FileNotFoundError:
             raise  # the folder for the archive is gone
         except OSError as error:
@@ -94,16 +94,16 @@ class Packer:
         return bool(packed)
 
     def _add_host(
-        self, tar: tarfile.TarFile, left: Left, place: str, packed: dict[str, str]
+        self, tar: tarfile.TarFile, left: Left, folder: str, packed: dict[str, str]
     ) -> None:
         links: dict[tuple[int, int], str] = {}  # which file -> its first path
-        for entry in left.entries(place):
+        for entry in left.entries(folder):
             self._patience.check()
             parent = entry.path.rpartition("/")[0]
             if entry.path in packed or (parent and packed.get(parent) != "a folder"):
                 continue  # an earlier host's is there, or in the way
             if entry.kind not in TYPES:
-                self._note(f"{place}/{shown(entry.path)} is {entry.kind}: it goes into no archive")
+                self._note(f"{folder}/{shown(entry.path)} is {entry.kind}: it goes into no archive")
                 continue
             packed[entry.path] = entry.kind
             member = _member(entry)

@@ -82,8 +82,8 @@ class PipeFeeder:
         return self._identity(epoch)
 
     def _identity(self, epoch: int) -> tuple[int, int]:
-        found = os.stat(self._name(epoch), dir_fd=self._folder, follow_symlinks=False)
-        return (found.st_dev, found.st_ino) if stat.S_ISFIFO(found.st_mode) else (0, 0)
+        status = os.stat(self._name(epoch), dir_fd=self._folder, follow_symlinks=False)
+        return (status.st_dev, status.st_ino) if stat.S_ISFIFO(status.st_mode) else (0, 0)
 
     def _feed(self) -> None:
         pipe: tuple[int, int] | None = self._first

@@ -169,8 +169,10 @@ class TrainingProvider(SageMakerResponse):
         job = self._tagged(request["ResourceArn"])
         if job is None:
             return super().delete_tags()
-        kept = [tag for tag in job.request.get("Tags", []) if tag["Key"] not in request["TagKeys"]]
-        job.request["Tags"] = kept
+        remaining = [
+            tag for tag in job.request.get("Tags", []) if tag["Key"] not in request["TagKeys"]
+        ]
+        job.request["Tags"] = remaining
         return EmptyResult()
 
     # ---- What a request refers to --------------------------------------------------------------
@@ -206,13 +208,13 @@ class TrainingProvider(SageMakerResponse):
             uri = channel.uri
             detail = ""
             try:
-                found = channels.list_objects(s3, channel)
+                objects = channels.list_objects(s3, channel)
             except channels.ChannelError:
                 continue  # a manifest that is none fails the job when its data is downloaded
             except ClientError as error:
-                found = []
+                objects = []
                 detail = f" Error message from S3: {error.response['Error']['Message']}"
-            if not found:
+            if not objects:
                 bucket, _ = channels.parse_s3_uri(uri)
                 raise invalid(
                     f'No S3 objects found under S3 URL "{uri}" given in input data source. Please '

@@ -1,10 +1,10 @@
-"""The one way by which HTTPS calls reach the stub, and the wall for all others.
+"""A proxy that passes HTTPS calls of AWS to the stub, and refuses all others.
 
 `AWS_ENDPOINT_URL` leads almost every AWS call to the stub. SageMaker's SDK 2 names the regional STS
 endpoint itself in three places (`get_execution_role`, `default_bucket`, `account_id`); those
 follow `HTTPS_PROXY` to here. For STS hosts the proxy ends TLS with a certificate of the run's own
-authority and hands the bytes to the stub. The SDKs also report to an address of AWS which of their
-functions are in use; that is answered here, and thrown away. Everything else is refused: nothing
+authority and passes the bytes to the stub. The SDKs also report to an address of AWS which of their
+functions are in use; that is answered here, and discarded. Everything else is refused: nothing
 reaches the network.
 """
 
@@ -26,7 +26,7 @@ from .clients import regions
 STS_HOST = re.compile(r"sts(\.[a-z0-9-]+)?\.amazonaws\.com")
 TELEMETRY_HOST = re.compile(r"sm-pysdk-t-([a-z0-9-]+)\.s3\.\1\.amazonaws\.com")
 CHUNK = 64 * 1024
-POLL_S = 0.05  # how soon the server notices that it shall end
+POLL_S = 0.05  # within this time the server notices that it must end
 
 
 class Proxy:
@@ -67,7 +67,7 @@ def sts_hosts() -> list[str]:
 
 
 def telemetry_hosts() -> list[str]:
-    """Where the SDKs report to, in each region."""
+    """Return the hosts that the SDKs report to, one for each region."""
     return [f"sm-pysdk-t-{one}.s3.{one}.amazonaws.com" for one in regions("sagemaker")]
 
 
@@ -94,7 +94,7 @@ class _Connection(socketserver.StreamRequestHandler):
             self._refuse(address)
             return
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with contextlib.suppress(OSError):  # either side may hang up at any time
+        with contextlib.suppress(OSError):  # either side may close the connection at any time
             inside = self.server.context.wrap_socket(self.connection, server_side=True)
             with inside:
                 if telemetry:

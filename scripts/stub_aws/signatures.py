@@ -1,7 +1,7 @@
-"""Whose request it is: finds and verifies a Signature Version 4, in the header or in the URL.
+"""Finds and verifies the Signature Version 4 of a request, in the header or in the URL.
 
 (IAM user guide, "AWS Signature Version 4 for API requests".) botocore, which signs for boto3, signs
-the request once more with the secret that moto keeps; both must come to the same.
+the request again with the secret that moto has; both signatures must be the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TIMESTAMP = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True)
 class Signature:
-    """What a request says of its signature."""
+    """The fields of a request's signature."""
 
     access_key: str
     region: str
@@ -33,18 +33,18 @@ class Signature:
     signed_headers: tuple[str, ...]
     value: str
     token: str | None
-    seconds: int | None = None  # how long a presigned URL is good for; None for a signed header
+    seconds: int | None = None  # how long a presigned URL is valid; None for a signed header
 
     @property
     def expired(self) -> bool:
-        """Whether a presigned URL has had its time."""
+        """Return whether a presigned URL has expired."""
         if self.seconds is None:
             return False
         since = datetime.strptime(self.timestamp, TIMESTAMP).replace(tzinfo=timezone.utc)
         return datetime.now(timezone.utc) > since + timedelta(seconds=self.seconds)
 
     def matches(self, environ: Environ, credentials: Credentials) -> bool:
-        """Whether these credentials sign the request to the same value."""
+        """Return whether these credentials sign the request to the same value."""
         auth = self._auth(credentials)
         request = self._request(environ)
         text = auth.string_to_sign(request, auth.canonical_request(request))
@@ -69,7 +69,7 @@ class Signature:
             for name, value in request_headers(environ).items()
             if name.lower() in self.signed_headers
         }
-        # S3 signs the hash that it sends in a header; reading a large object here would be waste.
+        # S3 signs the hash in a header, so there is no need to read a large object here.
         body = b"" if self.service == "s3" else read_body(environ)
         url = path + (f"?{query}" if query else "")
         request = AWSRequest(environ["REQUEST_METHOD"], url, headers, body)

@@ -26,7 +26,7 @@ class Interruptions:
         tags = {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])}
         wanted = job.request.get("EnableManagedSpotTraining", False)
         self._job = job
-        self._after = [float(word) for word in tags.get(INTERRUPTIONS_TAG, "").split()]
+        self._after = [float(text) for text in tags.get(INTERRUPTIONS_TAG, "").split()]
         self._pause = float(tags.get(CAPACITY_TAG, "0"))
         self._due: float | None = None
         if not wanted:
@@ -37,15 +37,15 @@ class Interruptions:
         self._due = time.monotonic() + self._after.pop(0) if self._after else None
 
     def due(self) -> bool:
-        """Whether the instances are taken away now."""
+        """Return whether the instances are taken away now."""
         return self._due is not None and time.monotonic() >= self._due
 
     def pause(self) -> float:
-        """Seconds until there is capacity again."""
+        """Return the seconds until there is capacity again."""
         return self._pause
 
     def waited_too_long(self) -> bool:
-        """Whether `MaxWaitTimeInSeconds`, counted from the job's creation, is over."""
+        """Return whether `MaxWaitTimeInSeconds`, counted from the job's creation, is over."""
         limit = self._job.request["StoppingCondition"].get("MaxWaitTimeInSeconds")
         elapsed = (now() - self._job.creation_time).total_seconds()
         return limit is not None and elapsed > limit

@@ -90,20 +90,20 @@ class Job:
 
     @property
     def secondary_status(self) -> str:
-        """The newest status of its life, e.g. `Downloading`."""
+        """Return its newest secondary status, e.g. `Downloading`."""
         status: str = self.transitions[-1]["Status"]
         return status
 
     @property
     def status(self) -> str:
-        """InProgress, Stopping, Completed, Failed or Stopped."""
+        """Return InProgress, Stopping, Completed, Failed or Stopped."""
         if self.stop_requested and self.secondary_status not in FINAL:
             return "Stopping"
         return TRANSITIONS[self.secondary_status][0]
 
     @property
     def training_seconds(self) -> float:
-        """Seconds spent on instances that had been provisioned: what AWS bills."""
+        """Return the seconds on instances that had been provisioned, which AWS bills."""
         spans: list[timedelta] = [
             entry["EndTime"] - entry["StartTime"]
             for entry in self.transitions

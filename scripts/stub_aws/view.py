@@ -40,37 +40,37 @@ def opt() -> Path:
     return resolved("/opt")
 
 
-def arrangement(places: Mapping[str, Path]) -> dict[str, Any]:
-    """Return what `host.py` must know to hide the person's folders and to put a host's in place.
+def arrangement(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what `host.py` must know to hide the person's folders and to mount a host's.
 
     Args:
-        places: Path inside the host -> the folder that shall be there.
+        folders: Path inside the host -> the folder to mount there.
     """
-    binds = {resolved(Path(path).parent) / Path(path).name: own for path, own in places.items()}
+    binds = {resolved(Path(path).parent) / Path(path).name: own for path, own in folders.items()}
     hidden = covered()
     filled = [folder for folder in hidden if folder == opt()]  # what is installed there stays
     appearing = []
-    for place in binds:
-        within = next(folder for folder in place.parents if is_folder(folder))
-        around = [folder for folder in hidden if folder in place.parents]
+    for path in binds:
+        within = next(folder for folder in path.parents if is_folder(folder))
+        around = [folder for folder in hidden if folder in path.parents]
         if around and (around[-1] == within or around[-1] not in filled):
             continue  # the cover has room for it
         if within == Path("/"):
-            appearing.append(place)
+            appearing.append(path)
             continue
         hidden = _parents_first({*hidden, within})
         if os.access(within, os.R_OK):  # else the job could not see what it holds, either
             filled.append(within)
     python = python_folders()
     return {
-        "binds": {str(place): str(own) for place, own in binds.items()},
+        "binds": {str(path): str(own) for path, own in binds.items()},
         "kept": [str(path) for path in python],
         # An overlay covers the folders in it, too, and the kernel stacks no more than two.
         "overlaid": [str(path) for path in python if not any(p in path.parents for p in python)],
         "covered": {str(path): _cover(number, path) for number, path in enumerate(hidden)},
         "filled": [str(path) for path in filled],
         "links": {str(link): target for link, target in links_to_python().items()},
-        "appearing": [str(place) for place in appearing],
+        "appearing": [str(path) for path in appearing],
     }
 
 
@@ -135,20 +135,20 @@ def python_folders() -> list[Path]:
 @functools.cache
 def links_to_python() -> dict[Path, str]:
     """Return every symbolic link by which Python is found, and what it holds."""
-    found: dict[Path, str] = {}
+    links: dict[Path, str] = {}
     base = getattr(sys, "_base_executable", sys.executable)
     waiting = {Path(path) for path in (sys.prefix, sys.base_prefix, sys.executable, base)}
     while waiting:
         here, *names = waiting.pop().parts
-        place = Path(here)
+        path = Path(here)
         while names:
             name = names.pop(0)
             if name == "..":
-                place = place.parent
+                path = path.parent
                 continue
-            place /= name
-            if place.is_symlink():
-                found[place] = os.readlink(place)  # noqa: PTH115 - as it is written
-                waiting.add(place.parent.joinpath(found[place], *names))
+            path /= name
+            if path.is_symlink():
+                links[path] = os.readlink(path)  # noqa: PTH115 - as it is written
+                waiting.add(path.parent.joinpath(links[path], *names))
                 break
-    return found
+    return links

@@ -1,4 +1,4 @@
-"""What the parts of the stub share when they speak HTTP: headers in, AWS's errors out."""
+"""HTTP for all parts of the stub: the headers and body of a request, and AWS's errors."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ def request_headers(environ: Environ) -> dict[str, str]:
 
 
 def error_response(environ: Environ, status: int, code: str, message: str) -> Response:
-    """Return an error in the form that the client's protocol expects: JSON, or S3's or IAM's
-    XML."""
+    """Return an error in the client's protocol: JSON, or the XML of S3 or of IAM."""
     request_id = str(uuid.uuid4())
     headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": code}
     if "HTTP_X_AMZ_TARGET" in environ:
@@ -49,7 +48,7 @@ def error_response(environ: Environ, status: int, code: str, message: str) -> Re
 
 
 def read_body(environ: Environ) -> bytes:
-    """Return the request's body, put back so that the next reader finds it again."""
+    """Return the request's body, and put it back for the next reader."""
     if "stub_aws.body" not in environ:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         environ["stub_aws.body"] = environ["wsgi.input"].read(length)

@@ -370,7 +370,7 @@ def load_model(model_dir: str | Path) -> xgboost.Booster:
     try:
         booster = boosting.load(path)
     except xgboost.core.XGBoostError as error:
-        message = f"{path}: this is no whole XGBoost model; fetch the artifact again."
+        message = f"{path}: this is no complete XGBoost model; fetch the artifact again."
         raise DataError(message) from error
     if booster.num_features() == len(titanic.FEATURES):
         booster.feature_names = list(titanic.FEATURES)

@@ -293,19 +293,19 @@ def delete(session: sagemaker.Session, what: Inventory) -> tuple[str, ...]:
     boto = session.boto_session
     with _explained("stop the running jobs"):
         _stop(session, what.running)
-    kept: list[str] = []
-    with _explained("delete the log streams"), _left_if_forbidden("log streams", kept):
+    undeletable: list[str] = []
+    with _explained("delete the log streams"), _left_if_forbidden("log streams", undeletable):
         _delete_streams(boto.client("logs"), what.jobs)
     with _explained("look at the bucket"):  # since it was listed, it may have lost its tag
         there = _buckets(boto).ours
     for bucket in there:
         if bucket.name == (what.bucket if bucket.made else what.borrowed):
-            kept += _clear(boto.client("s3"), bucket)
-    return tuple(kept)
+            undeletable += _clear(boto.client("s3"), bucket)
+    return tuple(undeletable)
 
 
 @contextlib.contextmanager
-def _left_if_forbidden(kind: str, kept: list[str]) -> Iterator[None]:
+def _left_if_forbidden(kind: str, undeletable: list[str]) -> Iterator[None]:
     """Print a sentence, and note the kind, where the role lacks the permission to delete it."""
     from botocore.exceptions import ClientError
 
@@ -315,7 +315,7 @@ def _left_if_forbidden(kind: str, kept: list[str]) -> Iterator[None]:
         permission = refusals.missing_permission(error)
         if not permission:
             raise
-        kept.append(kind)
+        undeletable.append(kind)
         print(
             f"left the {kind}: your role lacks the permission {permission}; somebody with it can "
             "run the cleanup again"
@@ -349,7 +349,7 @@ def _delete_streams(logs: Any, ours: Sequence[Job]) -> None:
 
 def _clear(s3: Any, bucket: Bucket) -> list[str]:
     """Delete what is ours in a bucket, and the bucket if we made it; return what must stay."""
-    kept: list[str] = []
+    undeletable: list[str] = []
     with _explained("delete the unfinished uploads"):
         if count := buckets.abort_uploads(s3, bucket):
             print(f"deleted {_number(count, 'unfinished upload')}")
@@ -358,14 +358,14 @@ def _clear(s3: Any, bucket: Bucket) -> list[str]:
             print(f"deleted {_number(count, 'object')}")
     if not bucket.made:
         print(f"left the bucket {bucket.name}, which the workshop did not make or may not delete")
-        return kept
+        return undeletable
     deleting = f"delete the bucket {bucket.name}"
-    with _explained(deleting), _left_if_forbidden("buckets", kept):
+    with _explained(deleting), _left_if_forbidden("buckets", undeletable):
         with contextlib.suppress(s3.exceptions.NoSuchBucket):
             s3.delete_bucket(Bucket=bucket.name)
         s3.get_waiter("bucket_not_exists").wait(Bucket=bucket.name)
         print(f"deleted the bucket {bucket.name}")
-    return kept
+    return undeletable
 
 
 def _number(count: int, noun: str) -> str:
@@ -426,7 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         session = workshop.session(make_bucket=False)
         what = inventory(session)
         print(*report(what), sep="\n")
-        kept = delete(session, what) if arguments.delete else ()
+        undeletable = delete(session, what) if arguments.delete else ()
         left = remaining(session)
     except WorkshopError as error:
         print(error, file=sys.stderr)
@@ -436,7 +436,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     parts = ", ".join(f"{count} {kind}" for kind, count in left.items())
     print(f"left: {parts}" if left else "this workshop has nothing left to delete")
-    return 1 if arguments.delete and left.keys() - set(kept) else 0
+    return 1 if arguments.delete and left.keys() - set(undeletable) else 0
 
 
 if __name__ == "__main__":

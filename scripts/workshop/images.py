@@ -122,8 +122,8 @@ def _registry(image: Image, region: str) -> str:
             f"AWS has no {image.framework} images in the region {region!r} that the SageMaker SDK "
             f"installed here knows, only in {', '.join(sorted(accounts))}."
         )
-    place = [DOMAINS[part] for part in region.split("-")[:2] if part in DOMAINS]
-    return f"{accounts[region]}.dkr.ecr.{region}.{(place or ['amazonaws.com'])[0]}"
+    domains = [DOMAINS[part] for part in region.split("-")[:2] if part in DOMAINS]
+    return f"{accounts[region]}.dkr.ecr.{region}.{(domains or ['amazonaws.com'])[0]}"
 
 
 @lru_cache
@@ -147,8 +147,8 @@ def _sdk_table(framework: str) -> dict[str, Any]:
         for tables in SDK_TABLES:
             file = Path(folder, tables, f"{framework}.json")
             if file.is_file():
-                found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-                return found
+                sdk_table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+                return sdk_table
     raise ImageError(
         "The accounts of AWS's images come from the SageMaker SDK, and this kernel has none with a "
         f"table of {framework}: choose the workshop's kernel, or run `make workshop`."

@@ -756,10 +756,10 @@ def test_what_a_stopped_job_leaves_is_one_whole_model(host, rows, monkeypatch):
 @pytest.mark.parametrize("master", [True, False])
 def test_of_several_hosts_only_the_master_writes(rows, tmp_path, master):
     matrix = xgb.DMatrix(rows[:, 1:], label=rows[:, 0])
-    places = callbacks.Places(tmp_path / "model", tmp_path / "checkpoints", master)
+    folders = callbacks.Folders(tmp_path / "model", tmp_path / "checkpoints", master)
     values = hyperparameters.validate(BINARY | {"save_model_on_termination": "true"})
     before = signal.getsignal(signal.SIGTERM)
-    train.train(values, train.Matrices(matrix, None, matrix), places, tmp_path)
+    train.train(values, train.Matrices(matrix, None, matrix), folders, tmp_path)
     signal.signal(signal.SIGTERM, before)
     written = {path.parent.name for path in tmp_path.rglob("*") if path.is_file()}
     assert written == ({"model", "checkpoints"} if master else set())

@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from lessons.on_stub import OPTIONS
-from stub_aws.console import RIGHTS, web
+from stub_aws.console import PERMISSIONS, web
 from tests.support import browser as browsers
 from tests.support import stub_jobs
 from tests.support.stub_jobs import (
@@ -561,7 +561,7 @@ def test_objects_are_saved_by_the_browser_and_never_shown(stub_aws, account):
 
 
 def test_console_user_may_look_and_stop_and_nothing_else(stub_aws):
-    rights = [action for statement in RIGHTS["Statement"] for action in statement["Action"]]
+    rights = [action for statement in PERMISSIONS["Statement"] for action in statement["Action"]]
     actions = {action.partition(":")[2] for action in rights}
     assert "StopTrainingJob" in actions
     reading = ("Describe", "Get", "List")

@@ -236,7 +236,7 @@ def test_half_a_model_is_refused(cut, tmp_path):
     """XGBoost 3.2 itself ends the whole process at some of these."""
     model = xgb.train({}, xgb.DMatrix(np.eye(3), label=[0, 1, 0]), 2).save_raw("ubj")
     (tmp_path / builtin_data.MODEL_FILE).write_bytes(bytes(model)[cut])
-    with pytest.raises(titanic.DataError, match="no whole XGBoost model"):
+    with pytest.raises(titanic.DataError, match="no complete XGBoost model"):
         builtin_data.load_model(tmp_path)
 
 

@@ -334,13 +334,13 @@ def test_what_the_role_may_not_list_or_delete_is_left_with_a_sentence(room, acti
     session = room.aws.look(action)
     listed = cleanup.inventory(session)
     print(*cleanup.report(listed), sep="\n")
-    kept = cleanup.delete(session, listed)
+    undeletable = cleanup.delete(session, listed)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if action in line]
     start, reason = LEFT[action]
     assert line.startswith(start)
     assert reason in line
     # what is not deleted is in both answers, so that nothing is left in silence
-    assert set(kept) == cleanup.remaining(room.session).keys()
+    assert set(undeletable) == cleanup.remaining(room.session).keys()
     delete(room.session)
     assert cleanup.remaining(room.session) == {}
 

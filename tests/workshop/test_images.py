@@ -285,21 +285,21 @@ def code_of(path: Path) -> str:
 
 def versions_named(code: str) -> set[str]:
     """Return the values of every `framework_version` in a program, as keyword or dictionary key."""
-    found = set()
+    versions = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.keyword) and node.arg in ("framework_version", "py_version"):
-            found.add(ast.unparse(node.value))
+            versions.add(ast.unparse(node.value))
         if isinstance(node, ast.Dict):
-            found |= {
+            versions |= {
                 ast.unparse(value)
                 for key, value in zip(node.keys, node.values, strict=True)
                 if isinstance(key, ast.Constant)
                 and key.value in ("framework_version", "py_version")
             }
-    return found
+    return versions
 
 
-def test_a_version_is_found_in_each_form():
+def test_a_version_is_read_in_each_form():
     code = 'A(framework_version="1", py_version=x); {"framework_version": "2"}; other("3")'
     assert versions_named(code) == {"'1'", "x", "'2'"}
 
@@ -318,12 +318,12 @@ def test_every_date_in_a_lesson_has_a_source(path):
 def test_the_sdks_dates_are_its_own():
     for file in ("README.md", "notebooks/01_environment_setup.py"):
         text = (ROOT / file).read_text(encoding="utf-8")
-        found = re.search(
+        stated = re.search(
             r"maintenance since\s+(\S+)[,:] .*?support\s+ends\s+on\s+([\d-]+)", text, re.S
         )
         about = metadata("sagemaker").get_payload()
-        assert re.search(rf"^Maintenance mode +{found[1]} ", about, re.M), file
-        assert re.search(rf"^End-of-Support +{found[2]} ", about, re.M), file
+        assert re.search(rf"^Maintenance mode +{stated[1]} ", about, re.M), file
+        assert re.search(rf"^End-of-Support +{stated[2]} ", about, re.M), file
 
 
 @each_lesson

@@ -67,10 +67,10 @@ def test_the_clean_up_deletes_what_lessons_wrote_and_the_next_lesson_can_begin(
     buckets.prepare(s3, ACCOUNT)
     s3.put_object(Bucket=BUCKET, Key="data/train/list.csv", Body=b"1")
     owner.put_object(Bucket=BUCKET, Key="diary/of-somebody", Body=b"2")
-    found = cleanup.inventory(session)
-    assert (found.bucket, found.borrowed, found.objects) == (None, BUCKET, 1)
-    assert len(found.not_listed) == 2
-    assert cleanup.delete(session, found) == ()
+    listed = cleanup.inventory(session)
+    assert (listed.bucket, listed.borrowed, listed.objects) == (None, BUCKET, 1)
+    assert len(listed.not_listed) == 2
+    assert cleanup.delete(session, listed) == ()
     assert f"left the bucket {BUCKET}" in capsys.readouterr().out
     assert keys(owner) == ["diary/of-somebody", buckets.NOTE]
     assert cleanup.remaining(session) == {}

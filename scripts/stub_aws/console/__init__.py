@@ -6,7 +6,7 @@ nothing. `web.py` answers requests, `reader.py` asks AWS, `prices.py` computes w
 """
 
 from .prices import PriceError, PriceList
-from .reader import RIGHTS, Reader
+from .reader import PERMISSIONS, Reader
 from .web import Console
 
-__all__ = ["RIGHTS", "Console", "PriceError", "PriceList", "Reader"]
+__all__ = ["PERMISSIONS", "Console", "PriceError", "PriceList", "Reader"]

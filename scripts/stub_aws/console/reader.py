@@ -24,7 +24,7 @@ LINK_S = 300  # for how long the address of a download is good
 ENDED = frozenset({"Completed", "Failed", "Stopped"})
 
 # The console's user may look at everything that it shows, and stop jobs; it may change nothing.
-RIGHTS = {
+PERMISSIONS = {
     "Version": "2012-10-17",
     "Statement": [
         {

@@ -1,4 +1,4 @@
-"""What happens after each boosting round: the metric line, checkpoints, early stopping."""
+"""The callbacks after each boosting round: the metric line, checkpoints, early stopping."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .metrics import MAXIMIZED
 MODEL = "xgboost-model"
 CHECKPOINT = "xgboost-checkpoint"
 UNFINISHED = ".sagemaker-ignore"  # SageMaker does not copy files with this suffix to S3
-KEPT_CHECKPOINTS = 5
+MOST_CHECKPOINTS = 5
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a job's files go, and whether it is this host that writes them."""
+class Folders:
+    """The folders of a job's files, and whether this host writes them."""
 
     model: Path
     checkpoints: Path | None
@@ -98,8 +98,8 @@ class Checkpoints(TrainingCallback):
     ) -> bool:
         number = self._first + epoch
         save(model, self._folder / f"{CHECKPOINT}.{number}")
-        if epoch >= KEPT_CHECKPOINTS:
-            Path(self._folder, f"{CHECKPOINT}.{number - KEPT_CHECKPOINTS}").unlink(missing_ok=True)
+        if epoch >= MOST_CHECKPOINTS:
+            Path(self._folder, f"{CHECKPOINT}.{number - MOST_CHECKPOINTS}").unlink(missing_ok=True)
         return False
 
 
@@ -128,7 +128,7 @@ def last_checkpoint(folder: Path | None) -> tuple[Path | None, int]:
 
 
 def make(
-    places: Places,
+    folders: Folders,
     *,
     first_round: int,
     model_name: str = MODEL,
@@ -137,11 +137,11 @@ def make(
 ) -> list[TrainingCallback]:
     """Return the callbacks of one training, in the image's order."""
     callbacks: list[TrainingCallback] = [MetricLines(first_round)]
-    if places.checkpoints and places.master:
-        callbacks.append(Checkpoints(places.checkpoints, first_round))
-    if save_on_termination and places.master:
-        callbacks.append(SavedEachRound(places.model, model_name))
-        end_well_on_sigterm(places.model)
+    if folders.checkpoints and folders.master:
+        callbacks.append(Checkpoints(folders.checkpoints, first_round))
+    if save_on_termination and folders.master:
+        callbacks.append(SavedEachRound(folders.model, model_name))
+        end_well_on_sigterm(folders.model)
     if early_stopping:
         callbacks.append(early_stopping)
     return callbacks
@@ -173,7 +173,7 @@ def early_stopping(
 
 
 def end_well_on_sigterm(folder: Path) -> None:
-    """When SageMaker stops the job, leave the newest whole model and nothing else."""
+    """When SageMaker stops the job, leave the newest complete model and nothing else."""
 
     def end(signal_number: int, frame: FrameType | None) -> None:
         for path in folder.iterdir():

@@ -37,10 +37,10 @@ def validate(configuration: Mapping[str, Mapping[str, str]]) -> dict[str, dict[s
     if "train" not in configuration:
         raise UserError("Missing required channel: train")
     channels = {}
-    for name, given in configuration.items():
+    for name, settings in configuration.items():
         if name not in (*DATA_CHANNELS, CODE_CHANNEL):
             raise UserError(f"Extraneous channel found: {name}")
-        channel = {"ContentType": DEFAULT_CONTENT_TYPE, **given}
+        channel = {"ContentType": DEFAULT_CONTENT_TYPE, **settings}
         if not _supported(name, channel):
             raise UserError(
                 f"Channel configuration for '{name}' channel is not supported: {channel}"

@@ -15,9 +15,10 @@ EvalsResult = dict[str, dict[str, list[float]]]
 def folds(
     rows: int, count: int, repeats: int, strata: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers to train on and to validate on, `count` times `repeats`, shuffled anew each time.
+    """Yield row numbers to train on and to validate on, `count` times `repeats`.
 
-    With `strata` (shape (rows,)) each fold gets its share of each of their values.
+    The rows are shuffled for each repeat. With `strata` (shape (rows,)) each fold gets its share of
+    each of their values.
     """
     shuffle = np.random.default_rng()  # as in the image: no seed
     for _ in range(repeats):
@@ -54,7 +55,7 @@ class Predictions:
         logging.info(f"Storing predictions on validation set(s) in {path}")
         columns = [self._labels, np.array([np.mean(values) for values in self._values])]
         if self._classification:
-            columns.append(np.array([np.bincount(found).argmax() for found in self._classes]))
+            columns.append(np.array([np.bincount(votes).argmax() for votes in self._classes]))
         folder.mkdir(parents=True, exist_ok=True)
         np.savetxt(path, np.column_stack(columns), delimiter=",", fmt="%f")
 

@@ -72,7 +72,7 @@ def refuse_what_is_not_read(data_format: str, pipe: bool) -> None:
 
 
 def size(folder: Path) -> int:
-    """Bytes of all files below `folder`; 0 when it is not there.
+    """Return the bytes of all files below `folder`; 0 when it is not there.
 
     Raises:
         UserError: One of them is hidden.
@@ -210,7 +210,7 @@ def is_number(text: str) -> bool:
 
 
 def read_text(files: Sequence[Path], data_format: str, csv_weights: bool) -> xgb.DMatrix:
-    """Rows of CSV or libsvm files, through XGBoost's own loader."""
+    """Return the rows of CSV or libsvm files, through XGBoost's own loader."""
     options = f"format={data_format}"
     if data_format == CSV:
         options += f"&label_column=0&delimiter={delimiter_of(first_line(files[0]))}"
@@ -223,7 +223,7 @@ def read_text(files: Sequence[Path], data_format: str, csv_weights: bool) -> xgb
 
 
 def read_parquet(files: Sequence[Path]) -> xgb.DMatrix:
-    """Rows of parquet files: the first column is the label."""
+    """Return the rows of parquet files: the first column is the label."""
     import pyarrow as pa  # only these jobs pay for its import
     import pyarrow.parquet as pq
 
@@ -239,7 +239,7 @@ def read_parquet(files: Sequence[Path]) -> xgb.DMatrix:
 
 
 def warn_of_text(files: Sequence[Path], csv_weights: bool) -> None:
-    """Say once what became of a header or of text in CSV files."""
+    """Log once how a header or text in CSV files was read."""
     for path in files:
         source = path.resolve()
         with path.open(encoding="utf-8", errors="ignore", newline="") as file:

@@ -1,4 +1,4 @@
-"""Several hosts train one model: they meet at the first host, twice, as in the image.
+"""Several hosts train one model: their rendezvous is at the first host, twice, as in the image.
 
 First all hosts tell who has data; then those that have form the group in which XGBoost trains. The
 tracker listens on the first host of each group, on port 9099 and then on 9100. `algo-1` and the
@@ -22,18 +22,18 @@ RETRY_S = 0.1
 
 
 def hosts_with_data(hosts: Sequence[str], current: str, has_data: bool) -> list[str]:
-    """Those of `hosts` that have data, in their order. All of them must call it."""
+    """Return those of `hosts` that have data, in their order. All of them must call it."""
     with group(hosts, current, FIRST_PORT):
-        told = []
+        entries = []
         for rank, host in enumerate(sorted(hosts)):
             mine = json.dumps({"host": host, "has_data": has_data}) if host == current else ""
-            told.append(json.loads(collective.broadcast(mine, rank)))
-    return [entry["host"] for entry in told if entry["has_data"]]
+            entries.append(json.loads(collective.broadcast(mine, rank)))
+    return [entry["host"] for entry in entries if entry["has_data"]]
 
 
 @contextlib.contextmanager
 def group(hosts: Sequence[str], current: str, port: int) -> Iterator[bool]:
-    """Be one of `hosts` while in the context, which tells whether this host is their master."""
+    """Be one of `hosts` while in the context; yield whether this host is their master."""
     hosts = sorted(hosts)
     address = socket.gethostbyname(hosts[0])
     tracker = None

@@ -110,7 +110,7 @@ def literal(text: str) -> Any:
     return value
 
 
-def words(text: str) -> list[str]:
+def comma_separated(text: str) -> list[str]:
     return text.split(",")
 
 
@@ -153,7 +153,7 @@ KINDS: dict[str, Kind] = {
     "tree_method": choice("auto", "exact", "approx", "hist", "gpu_hist"),
     "sketch_eps": real("(0, 1)"),
     "scale_pos_weight": real("(0, +inf)"),
-    "updater": Kind(words, UPDATERS, each=True),
+    "updater": Kind(comma_separated, UPDATERS, each=True),
     "dsplit": choice("row", "col"),
     "refresh_leaf": integer(FLAG),
     "process_type": choice("default", "update"),
@@ -176,7 +176,7 @@ KINDS: dict[str, Kind] = {
     "_kfold": integer("[2, +inf)"),
     "_num_cv_round": integer("[1, +inf)"),
     "_tuning_objective_metric": choice(*(f"validation:{metric}" for metric in METRICS)),
-    "eval_metric": Kind(words, EvalMetrics(), each=True),
+    "eval_metric": Kind(comma_separated, EvalMetrics(), each=True),
     "seed": integer("(-2147483648, 2147483647)"),
     "num_parallel_tree": integer("[1, +inf)"),
     "save_model_on_termination": choice("true", "false"),
@@ -197,14 +197,14 @@ ALIASES = {
 }
 
 
-def validate(given: Mapping[str, str]) -> dict[str, Any]:
-    """Return the job's hyperparameters as numbers, words and lists, under XGBoost's own names.
+def validate(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the job's hyperparameters as numbers, texts and lists, under XGBoost's own names.
 
     Raises:
         UserError: One is missing, unknown, unreadable, out of range, or does not fit another.
-        KeyError: `eval_metric` without `objective`: the image stumbles over it in the same way.
+        KeyError: `eval_metric` without `objective`: the image fails in the same way.
     """
-    renamed = {ALIASES.get(name, name): text for name, text in given.items()}
+    renamed = {ALIASES.get(name, name): text for name, text in texts.items()}
     for name in REQUIRED:
         if name not in renamed:
             raise UserError(f"Missing required hyperparameter: {name}")

@@ -62,9 +62,9 @@ class Confusion:
         return float(scores[self.classes == 1].sum())
 
 
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part / whole`, and 0 where `whole` is 0."""
-    quotient: np.ndarray = np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+def ratio(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return `part / total`, and 0 where `total` is 0."""
+    quotient: np.ndarray = np.divide(part, total, out=np.zeros_like(part), where=total != 0)
     return quotient
 
 

@@ -15,7 +15,7 @@ import xgboost as xgb
 from sagemaker_training.environment import Environment
 
 from . import callbacks, channels, crossvalidation, data, distributed, hyperparameters, metrics, say
-from .callbacks import Places
+from .callbacks import Folders
 from .errors import AlgorithmError, UserError
 
 DIVIDE = (
@@ -23,7 +23,7 @@ DIVIDE = (
     "xgboost.html#Instance-XGBoost-distributed-training-divide-data. "
 )
 # Parts of XGBoost's messages which the image takes for the person's fault. XGBoost 3.2 has other
-# words for some of them, which the image does not know, as far as its public source shows.
+# messages for some of them, which the image does not know, as far as its public source shows.
 USERS_FAULTS = (
     "label must be in [0,1] for logistic regression",
     "label must be in [0, num_class)",
@@ -55,13 +55,13 @@ def run(env: Environment) -> None:
 
     Raises:
         KeyError: There is no channel `train`, or `eval_metric` comes without `objective`; the image
-            stumbles over both in the same way.
+            fails in the same way.
         UserError: A hyperparameter, a channel or the data is not as the algorithm needs it.
         AlgorithmError: XGBoost cannot train on it.
     """
     logging.info("Running XGBoost Sagemaker in algorithm mode")
     configuration = Path(env.input_config_dir)
-    given = read_json(configuration / "hyperparameters.json")
+    texts = read_json(configuration / "hyperparameters.json")
     described = read_json(configuration / "inputdataconfig.json")
     checkpoints = read_json(configuration / "checkpointconfig.json").get("LocalPath")
     if checkpoints:
@@ -70,19 +70,19 @@ def run(env: Environment) -> None:
         say(f"the built-in XGBoost reads the channel `train`; this job has {list(described)}.")
         raise KeyError("SM_CHANNEL_TRAIN")  # where the image looks it up
 
-    values = hyperparameters.validate(given)
+    values = hyperparameters.validate(texts)
     configured = channels.validate(described)
     logging.info(f"Determined {env.num_gpus} GPU(s) available on the instance.")
     if values.pop("use_dask_gpu_training", "false") == "true":
         refuse_dask(configured, len(env.hosts))
     matrices = read(env, configured, values)
-    places = Places(Path(env.model_dir), Path(checkpoints) if checkpoints else None, master=True)
+    folders = Folders(Path(env.model_dir), Path(checkpoints) if checkpoints else None, master=True)
     if len(env.hosts) > 1:
-        train_together(env, values, configured, matrices, places)
+        train_together(env, values, configured, matrices, folders)
     else:
         check_rows(env, configured, matrices)
         logging.info("Single node training.")
-        train(values, matrices, places, Path(env.output_data_dir))
+        train(values, matrices, folders, Path(env.output_data_dir))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def inside(path: str) -> str:
-    """Where a path below `/opt/ml` is on a host that has no `/opt/ml` of its own."""
+    """Return where a path below `/opt/ml` is on a host that has no `/opt/ml` of its own."""
     return path.replace("/opt/ml", os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), 1)
 
 
@@ -155,9 +155,9 @@ def train_together(
     values: dict[str, Any],
     configured: Mapping[str, Mapping[str, str]],
     matrices: Matrices,
-    places: Places,
+    folders: Folders,
 ) -> None:
-    """Train with the other hosts; a host without data says so and ends well."""
+    """Train with the other hosts; a host without data logs that, and ends with success."""
     host, output = env.current_host, Path(env.output_data_dir)
     logging.info(f"Distributed node training with {len(env.hosts)} hosts: {env.hosts}")
     has_data = has_all_data(host, configured, matrices)
@@ -168,16 +168,16 @@ def train_together(
             say("no host has data: as in the image, all end well and there is no model.")
         sys.exit(0)
     if len(able) == 1:
-        train(values, matrices, places, output)
+        train(values, matrices, folders, output)
         return
     with distributed.group(able, host, distributed.SECOND_PORT) as master:
-        train(values, matrices, Places(places.model, places.checkpoints, master), output)
+        train(values, matrices, Folders(folders.model, folders.checkpoints, master), output)
 
 
 def has_all_data(
     host: str, configured: Mapping[str, Mapping[str, str]], matrices: Matrices
 ) -> bool:
-    """Whether this host has rows of each channel; the log says what it lacks."""
+    """Return whether this host has rows of each channel; the log names what it lacks."""
     unused = (
         f"Will broadcast to cluster and this host {host} will not be used in distributed training. "
     )
@@ -197,19 +197,19 @@ def has_all_data(
 # ---- Training ----------------------------------------------------------------------------------
 
 
-def train(values: dict[str, Any], matrices: Matrices, places: Places, output: Path) -> None:
+def train(values: dict[str, Any], matrices: Matrices, folders: Folders, output: Path) -> None:
     """Train and save, once or for each fold.
 
     Raises:
         UserError: XGBoost does not accept labels or parameters.
         AlgorithmError: XGBoost fails otherwise.
     """
-    # Whoever comes here has rows: see `check_rows` and `has_all_data`.
+    # There are rows here: see `check_rows` and `has_all_data`.
     rows, both = cast("xgb.DMatrix", matrices.train), cast("xgb.DMatrix", matrices.both)
     logging.info(f"Train matrix has {rows.num_row()} rows and {rows.num_col()} columns")
     if matrices.validation is not None:
         logging.info(f"Validation matrix has {matrices.validation.num_row()} rows")
-    training = Training(values, matrices.validation is not None, places)
+    training = Training(values, matrices.validation is not None, folders)
     try:
         if training.folds:
             models = training.cross_validate(both, training.folds, output)
@@ -219,18 +219,18 @@ def train(values: dict[str, Any], matrices: Matrices, places: Places, output: Pa
         if any(fault in str(error) for fault in USERS_FAULTS):
             raise UserError(str(error)) from None
         raise AlgorithmError(f"XGB train call failed with exception:\n {error}") from None
-    if places.master:
-        places.model.mkdir(parents=True, exist_ok=True)
+    if folders.master:
+        folders.model.mkdir(parents=True, exist_ok=True)
         for name, model in models.items():
-            callbacks.save(model, places.model / name)
+            callbacks.save(model, folders.model / name)
 
 
 class Training:
-    """The settings of one job's training: what goes to XGBoost, and what the image makes of it."""
+    """The settings of one job's training: XGBoost's, and those that the image itself uses."""
 
-    def __init__(self, values: Mapping[str, Any], validated: bool, places: Places) -> None:
+    def __init__(self, values: Mapping[str, Any], validated: bool, folders: Folders) -> None:
         parameters = dict(values)
-        self._places = places
+        self._folders = folders
         self._rounds: int = parameters.pop("num_round")
         self.folds: int | None = parameters.pop("_kfold", None)
         self._repeats: int = parameters.pop("_num_cv_round", 1)
@@ -259,7 +259,7 @@ class Training:
         watched = [(rows, "train")]
         if validation is not None:
             watched.append((validation, "validation"))
-        return self._train(watched, callbacks.MODEL, self._places, {})
+        return self._train(watched, callbacks.MODEL, self._folders, {})
 
     def cross_validate(self, rows: xgb.DMatrix, folds: int, output: Path) -> dict[str, xgb.Booster]:
         """Return a model of each fold; their mean metrics in the log, their predictions in
@@ -275,15 +275,15 @@ class Training:
         models: dict[str, xgb.Booster] = {}
         results: list[crossvalidation.EvalsResult] = []
         splits = crossvalidation.folds(len(labels), folds, self._repeats, strata)
-        for seen, unseen in splits:
+        for training_rows, held_out_rows in splits:
             logging.info(f"Train cross validation fold {len(models) % folds + 1}")
             number = len(models)
             name = f"{callbacks.MODEL}-{number}"
-            held_out = rows.slice(unseen)
-            watched = [(rows.slice(seen), "train"), (held_out, "validation")]
+            held_out = rows.slice(held_out_rows)
+            watched = [(rows.slice(training_rows), "train"), (held_out, "validation")]
             results.append({})
-            models[name] = self._train(watched, name, self._places_of(number), results[-1])
-            predictions.record(unseen, models[name].predict(held_out))
+            models[name] = self._train(watched, name, self._folders_of(number), results[-1])
+            predictions.record(held_out_rows, models[name].predict(held_out))
             if len(models) % folds == 0:
                 logging.info(f"The metrics of round {len(models) // folds} cross validation")
                 self._print(results[-folds:])
@@ -296,23 +296,24 @@ class Training:
     def _print(self, results: list[crossvalidation.EvalsResult]) -> None:
         print(crossvalidation.report(self._rounds, results), flush=True)
 
-    def _places_of(self, fold: int) -> Places:
-        folder = self._places.checkpoints
-        return Places(self._places.model, folder and folder / f"model-{fold}", self._places.master)
+    def _folders_of(self, fold: int) -> Folders:
+        job = self._folders
+        checkpoints = job.checkpoints and job.checkpoints / f"model-{fold}"
+        return Folders(job.model, checkpoints, job.master)
 
     def _train(
         self,
         watched: list[tuple[xgb.DMatrix, str]],
         name: str,
-        places: Places,
+        folders: Folders,
         results: crossvalidation.EvalsResult,
     ) -> xgb.Booster:
-        checkpoint, first_round = callbacks.last_checkpoint(places.checkpoints)
+        checkpoint, first_round = callbacks.last_checkpoint(folders.checkpoints)
         after_each_round = callbacks.make(
-            places,
+            folders,
             first_round=first_round,
             model_name=name,
-            early_stopping=callbacks.early_stopping(*self._stopping, places.master),
+            early_stopping=callbacks.early_stopping(*self._stopping, folders.master),
             save_on_termination=self._save_on_termination,
         )
         return xgb.train(
