@@ -1,8 +1,7 @@
 """What the PyTorch image adds to the training toolkit: the meeting point of its hosts.
 
-As AWS's `sagemaker-pytorch-training-toolkit` does: `MASTER_ADDR` and `MASTER_PORT` are set, the
-script's errors are captured into the failure reason, and nothing is distributed unless the job's
-`distribution` asks for it.
+As AWS's `sagemaker-pytorch-training-toolkit` does: `MASTER_ADDR` and `MASTER_PORT` are set, and
+nothing is distributed unless the job's `distribution` asks for it.
 """
 
 import os
@@ -18,7 +17,7 @@ def main() -> None:
     env = environment.Environment()
     os.environ["MASTER_ADDR"] = env.hosts[0]
     os.environ["MASTER_PORT"] = MASTER_PORT
-    run_script(env, launcher(env), capture_error=True)
+    run_script(env, launcher(env))
 
 
 def launcher(env: environment.Environment) -> runner.RunnerType:
