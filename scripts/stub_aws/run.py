@@ -18,7 +18,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import channels, images, roles, spot
+from . import channels, images, ports, roles, spot
 from .artifacts import failure_reason, upload_artifacts
 from .beneath import FilesGone
 from .clients import make_client
@@ -208,10 +208,22 @@ class Run:
         troubles: Troubles,
     ) -> Outcome:
         environment = environment_variables(self._job, image, self._platform)
+        remarks = []
         addresses = loopback_addresses(self._hosts, next(self._platform.networks))
         instances: list[Instance] = []
         self._streams = []
         with contextlib.ExitStack() as running:
+            if image.port:
+                try:
+                    port = running.enter_context(ports.reserved(image.port))
+                except ports.NoFreePort as error:
+                    raise JobFailed(f"InternalServerError: {error}") from error
+                environment["STUB_AWS_MASTER_PORT"] = str(port)
+                if port != image.port:
+                    remarks.append(
+                        f"stub AWS: MASTER_PORT is {port} here, not {image.port}, which something "
+                        "else on this machine has"
+                    )
             for number, (host, layout) in enumerate(zip(self._hosts, layouts, strict=True)):
                 stream = LogStream(self._job, host, self._platform.region, self._metrics)
                 self._streams.append(stream)
@@ -225,7 +237,7 @@ class Run:
                     wanted=layout.wanted(self._job),
                     offline=is_offline(self._job),
                 )
-                for line in notices(request, self._job, image):
+                for line in [*notices(request, self._job, image), *remarks]:
                     stream.write(line)
                 instance = Instance(request, stream.write, f"{self._job.name}/{host}")
                 running.callback(instance.close)
