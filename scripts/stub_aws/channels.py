@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -86,11 +85,14 @@ def mode_of(entry: dict[str, Any], request: dict[str, Any]) -> str:
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key prefix of `s3://bucket/prefix`, or of S3's https form of it."""
-    parts = urlsplit(uri)
-    if parts.scheme == "s3":
-        return parts.netloc, parts.path.lstrip("/")
-    bucket, _, key = parts.path.lstrip("/").partition("/")
+    """Return bucket and key of `s3://bucket/key`, or of S3's https form of it.
+
+    It is no web address: a key may hold `?`, `#`, `%` and whatever else.
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme != "s3":
+        rest = rest.partition("/")[2]  # behind the name of S3's own host
+    bucket, _, key = rest.partition("/")
     return bucket, key
 
 

@@ -8,6 +8,7 @@ from .channels import channels_of
 from .store import Job
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
+DEFAULT_TENSORBOARD_PATH = "/opt/ml/output/tensorboard"
 
 
 def configuration(job: Job, host: str, hosts: list[str]) -> dict[str, Any]:
@@ -34,4 +35,11 @@ def configuration(job: Job, host: str, hosts: list[str]) -> dict[str, Any]:
 def checkpoint_path(job: Job) -> str:
     """Return the folder of a job's checkpoints inside the container."""
     path: str = job.request.get("CheckpointConfig", {}).get("LocalPath", DEFAULT_CHECKPOINT_PATH)
+    return path
+
+
+def tensorboard_path(job: Job) -> str:
+    """Where a job writes what is for TensorBoard, inside the container."""
+    configuration = job.request.get("TensorBoardOutputConfig", {})
+    path: str = configuration.get("LocalPath", DEFAULT_TENSORBOARD_PATH)
     return path

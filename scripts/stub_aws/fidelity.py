@@ -41,7 +41,7 @@ FIELDS = {
         "the same; for spot jobs times an assumed price ratio of 0.3",
     ),
     "FailureReason": ("real", "the failure file or exit code of the container, or the S3 error"),
-    "ModelArtifacts": ("real", "only when model.tar.gz is in S3"),
+    "ModelArtifacts": ("real", "only when the model is in S3"),
     "FinalMetricDataList": ("real", "last value of each metric in the log"),
     "EnableNetworkIsolation": ("real", "as asked for; enforced for one host with namespaces"),
     "EnableManagedSpotTraining": ("real", "as asked for; interruptions are ordered by tags"),
@@ -53,7 +53,6 @@ FIELDS = {
     "RetryStrategy": ("echo", "nothing is retried"),
     "RemoteDebugConfig": ("echo", "only false is accepted"),
     "InfraCheckConfig": ("echo", "only false is accepted"),
-    "TensorBoardOutputConfig": ("echo", "its folder is not copied"),
     "WarmPoolStatus": ("computed", "no instance is kept; the account of it is"),
     "ProfilingStatus": ("real", "Disabled: no profiler runs"),
 }

@@ -22,12 +22,14 @@ class Image:
         package: The distribution that stands in for it here.
         framework: What people call it.
         training_module: What the toolkit calls to train (`SAGEMAKER_TRAINING_MODULE` in the image).
+        port: On which the hosts of every job meet, where the image names one (`MASTER_PORT`).
     """
 
     repository: str
     package: str
     framework: str
     training_module: str
+    port: int | None = None
 
     @property
     def installed(self) -> str | None:
@@ -58,8 +60,9 @@ IMAGES = {
     for image in (
         Image("sagemaker-xgboost", "xgboost", "XGBoost", "xgboost_container:main"),
         Image("sagemaker-scikit-learn", "scikit-learn", "scikit-learn", "sklearn_container:main"),
-        Image("pytorch", "torch", "PyTorch", "pytorch_container:main"),  # from PyTorch 2.11 on
-        Image("pytorch-training", "torch", "PyTorch", "pytorch_container:main"),  # up to 2.10
+        # from PyTorch 2.11 on, and up to 2.10
+        Image("pytorch", "torch", "PyTorch", "pytorch_container:main", port=7777),
+        Image("pytorch-training", "torch", "PyTorch", "pytorch_container:main", port=7777),
     )
 }
 

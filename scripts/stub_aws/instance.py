@@ -16,19 +16,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from . import view
 from .beneath import View
-from .configuration import DEFAULT_CHECKPOINT_PATH
+from .configuration import (
+    DEFAULT_CHECKPOINT_PATH,
+    DEFAULT_TENSORBOARD_PATH,
+    checkpoint_path,
+    tensorboard_path,
+)
 from .ends import say
 from .leftovers import end_leftovers
 from .output import Output
 from .proxy import sts_hosts
 from .removal import remove
+from .store import Job
 
 # What the images add to the toolkit, and where a host with namespaces finds it.
 CONTAINERS = Path(__file__).with_name("containers")
@@ -70,14 +76,26 @@ class Layout:
         return self.ml / "checkpoints"
 
     @property
+    def tensorboard(self) -> Path:
+        """The folder for TensorBoard, where the job wants it outside `/opt/ml`."""
+        return self.root / "tensorboard"
+
+    @property
     def containers(self) -> Path:
         return self.root / "containers"
 
-    def seen_by_job(self, checkpoint_path: str) -> View:
+    def wanted(self, job: Job) -> dict[str, Path]:
+        """Return the folders that a job wants at paths of its own, by these paths."""
+        asked = {
+            checkpoint_path(job): (self.checkpoints, DEFAULT_CHECKPOINT_PATH),
+            tensorboard_path(job): (self.tensorboard, DEFAULT_TENSORBOARD_PATH),
+        }
+        return {path: folder for path, (folder, default) in asked.items() if path != default}
+
+    def seen_by_job(self, wanted: Mapping[str, Path]) -> View:
         """Return the files of the host by the paths that its processes know."""
         folders = {"/opt/ml": self.ml}
-        if not Path(checkpoint_path).is_relative_to("/opt/ml"):
-            folders[checkpoint_path] = self.checkpoints
+        folders |= {p: f for p, f in wanted.items() if not Path(p).is_relative_to("/opt/ml")}
         if namespaces_available():
             return View(folders | {view.TMP: self.root / "covers" / "tmp"})
         own = [self.ml, self.root / "tmp", self.root / "home"]
@@ -99,7 +117,7 @@ class Layout:
         config = self.ml / "input" / "config"
         for folder in ("input/config", "input/data", "code", "model", "output/data", "checkpoints"):
             (self.ml / folder).mkdir(parents=True)
-        for folder in ("home", "tmp", "packages"):
+        for folder in ("home", "tmp", "packages", "tensorboard"):
             (self.root / folder).mkdir()
         self.containers.symlink_to(CONTAINERS)  # whose own path may hold what divides PYTHONPATH
         for name, content in configuration.items():
@@ -116,7 +134,7 @@ class HostRequest:
         environment: The container's variables, but for those that this machine needs.
         cores: The numbers of the processor cores that it may use.
         command: What the container runs; the training toolkit unless the job names another.
-        checkpoint_path: Where in the container the checkpoints are.
+        wanted: The folders that the job wants at paths of its own, by these paths.
         offline: Whether it has no network but itself.
     """
 
@@ -126,7 +144,7 @@ class HostRequest:
     environment: dict[str, str]
     cores: list[int]
     command: list[str]
-    checkpoint_path: str = DEFAULT_CHECKPOINT_PATH
+    wanted: Mapping[str, Path] = field(default_factory=dict)
     offline: bool = False
 
     def specification(self, isolated: bool) -> dict[str, Any]:
@@ -148,11 +166,9 @@ class HostRequest:
 
     def _places(self) -> dict[str, Path]:
         """Return the folders of the host by their paths inside."""
-        places = {"/opt/ml": self.layout.ml, CONTAINERS_INSIDE: CONTAINERS}
+        places = {"/opt/ml": self.layout.ml, CONTAINERS_INSIDE: CONTAINERS, **self.wanted}
         if view.home_inside() == view.HOME_INSTEAD:
             places[view.HOME_INSTEAD] = self.layout.root / "home"
-        if self.checkpoint_path != DEFAULT_CHECKPOINT_PATH:
-            places[self.checkpoint_path] = self.layout.checkpoints
         return places
 
     def _hosts_lines(self) -> list[str]:

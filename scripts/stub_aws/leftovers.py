@@ -1,14 +1,17 @@
 """Ends what a job left running where it has no namespaces and its supervisor could not do it.
 
 A job's processes end with their supervisor (host.py). One that killed the supervisor itself and
-cleared its environment can still be found by the log's pipe, where it has that open. What will not
-end is named.
+cleared its environment can still be found by the log's pipe, where it has that open, or by a pipe
+that another process of the job reads, as the training toolkit reads what a script prints. What will
+not end is named.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -27,9 +30,17 @@ def end_leftovers(pipe: int, mark: str, label: str) -> bool:
         mark: The host's base folder, which is in the environment of its processes.
         label: The host, for the line about what could not be ended.
     """
+    pipes = {pipe}
     left: list[psutil.Process] = []
     for attempt in range(TRIES):
-        left = [p for p in psutil.process_iter() if carries_mark(p, mark) or writes_to(p, pipe)]
+        left = []
+        for process in psutil.process_iter():
+            marked = carries_mark(process, mark)
+            opened = list(pipes_of(process))
+            if marked:  # before it ends: what writes to it is the job's, too
+                pipes |= {number for number, writable in opened if not writable}
+            if marked or any(writable and number in pipes for number, writable in opened):
+                left.append(process)
         if not left:
             return attempt > 0
         for process in left:
@@ -41,15 +52,18 @@ def end_leftovers(pipe: int, mark: str, label: str) -> bool:
     return True
 
 
-def writes_to(process: psutil.Process, pipe: int) -> bool:
-    """Return whether a process has the writing end of a pipe open; known on Linux only."""
+def pipes_of(process: psutil.Process) -> Iterator[tuple[int, bool]]:
+    """Yield the inode of each pipe that a process has open, and whether it may write to it.
+
+    This is known on Linux only.
+    """
     folder = Path(f"/proc/{process.pid}")
     with contextlib.suppress(OSError):  # it has ended, or is another user's
         for descriptor in (folder / "fd").iterdir():
-            opened = str(descriptor.readlink())
-            if opened == f"pipe:[{pipe}]" and _writable(folder, descriptor.name):
-                return True
-    return False
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                opened = re.fullmatch(r"pipe:\[(\d+)\]", str(descriptor.readlink()))
+                if opened:
+                    yield int(opened[1]), _writable(folder, descriptor.name)
 
 
 def _writable(folder: Path, descriptor: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import first_party
 from .channels import mode_of
+from .configuration import DEFAULT_TENSORBOARD_PATH
 from .errors import NotInStub, invalid
 from .instance import namespaces_available
 from .metrics import Expression
@@ -128,8 +129,10 @@ def check_tensorboard(request: dict[str, Any]) -> None:
 
     In AWS's words (amazon-sagemaker-examples, issue 3620).
     """
-    folder = request.get("TensorBoardOutputConfig", {}).get("LocalPath")
-    if folder and any(f"{folder}/".startswith(f"{path}/") for path in RESERVED):
+    folder = request.get("TensorBoardOutputConfig", {}).get("LocalPath", DEFAULT_TENSORBOARD_PATH)
+    if folder == DEFAULT_TENSORBOARD_PATH:
+        return
+    if any(f"{folder}/".startswith(f"{path}/") for path in RESERVED):
         raise invalid(
             '"LocalPath" of "TensorBoardOutputConfig" cannot start with the following reserved '
             f"path: [{', '.join(RESERVED)}]"

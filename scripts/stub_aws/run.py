@@ -18,12 +18,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import channels, images, roles, spot
+from . import channels, images, ports, roles, spot
 from .artifacts import failure_reason, upload_artifacts
 from .beneath import FilesGone
-from .checkpoints import CheckpointSync
 from .clients import make_client
-from .configuration import checkpoint_path, configuration
+from .configuration import configuration
 from .ends import (
     GRACE_S,
     SHUT_DOWN,
@@ -33,6 +32,7 @@ from .ends import (
     Troubles,
     files_gone,
 )
+from .folder_sync import CheckpointSync, TensorBoardSync
 from .instance import TOOLKIT, HostRequest, Instance, Layout, cores_of, namespaces_available
 from .logs import LogStream, MetricRecorder
 from .packing import Left, UploadError
@@ -100,7 +100,7 @@ class Run:
             folder = self._folder / str(attempt)
             layouts = [Layout(folder / host) for host in self._hosts]
             hosts = [
-                Left(host, layout.seen_by_job(checkpoint_path(self._job)))
+                Left(host, layout.seen_by_job(layout.wanted(self._job)))
                 for host, layout in zip(self._hosts, layouts, strict=True)
             ]
             outcome = self._attempt(image, layouts, hosts)
@@ -141,15 +141,10 @@ class Run:
             layout.make(configuration(self._job, host, self._hosts))
         self._advance("Downloading")
         troubles = Troubles()
-        checkpoints = CheckpointSync(
-            self._s3,
-            self._job,
-            layouts,
-            [left.view for left in hosts],
-            self._platform.closing,
-            troubles,
-            self._note,
-        )
+        views = [left.view for left in hosts]
+        arguments = (self._s3, self._job, views, self._platform.closing, troubles, self._note)
+        checkpoints = CheckpointSync(layouts, *arguments)
+        syncs = [checkpoints, TensorBoardSync(*arguments)]
         with contextlib.ExitStack() as feeders:
             try:
                 self._fill_channels(layouts, hosts, troubles, feeders)
@@ -161,12 +156,14 @@ class Run:
             if self._job.stop_requested:
                 return Outcome("Stopped")
             self._advance("Training")
-            checkpoints.start()
+            for sync in syncs:
+                sync.start()
             try:
                 outcome = self._run_hosts(image, layouts, hosts, troubles)
             finally:
                 feeders.close()
-                checkpoints.finish()
+                for sync in syncs:
+                    sync.finish()
         # What came to light only when the hosts had ended, with whatever exit code.
         if troubles.first and outcome.status != "Failed":
             return Outcome("Failed", troubles.first)
@@ -211,10 +208,22 @@ class Run:
         troubles: Troubles,
     ) -> Outcome:
         environment = environment_variables(self._job, image, self._platform)
+        remarks = []
         addresses = loopback_addresses(self._hosts, next(self._platform.networks))
         instances: list[Instance] = []
         self._streams = []
         with contextlib.ExitStack() as running:
+            if image.port:
+                try:
+                    port = running.enter_context(ports.reserved(image.port))
+                except ports.NoFreePort as error:
+                    raise JobFailed(f"InternalServerError: {error}") from error
+                environment["STUB_AWS_MASTER_PORT"] = str(port)
+                if port != image.port:
+                    remarks.append(
+                        f"stub AWS: MASTER_PORT is {port} here, not {image.port}, which something "
+                        "else on this machine has"
+                    )
             for number, (host, layout) in enumerate(zip(self._hosts, layouts, strict=True)):
                 stream = LogStream(self._job, host, self._platform.region, self._metrics)
                 self._streams.append(stream)
@@ -225,10 +234,10 @@ class Run:
                     environment=environment,
                     cores=cores_of(number, len(self._hosts)),
                     command=container_command(self._job),
-                    checkpoint_path=checkpoint_path(self._job),
+                    wanted=layout.wanted(self._job),
                     offline=is_offline(self._job),
                 )
-                for line in notices(request, self._job, image):
+                for line in [*notices(request, self._job, image), *remarks]:
                     stream.write(line)
                 instance = Instance(request, stream.write, f"{self._job.name}/{host}")
                 running.callback(instance.close)

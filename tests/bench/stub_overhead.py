@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lessons.on_stub import POLICY, ROLE_NAME
 from stub_aws.aws import StubAWS, forget_the_person
 from tests.bench import Row, table, take_turns
 from tests.support.stub_jobs import BUCKET, IMAGE, PRELUDE, REPOSITORY, Account
@@ -33,7 +34,8 @@ TOOLKIT = "import sagemaker_training.cli.train"
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table and the shares."""
     forget_the_person()
-    with StubAWS() as stub, tempfile.TemporaryDirectory() as scratch:
+    workshop = {"policies": [POLICY], "role_name": ROLE_NAME}
+    with StubAWS(**workshop) as stub, tempfile.TemporaryDirectory() as scratch:
         runs = ways(Account(stub.environment, stub.role_arn), Path(scratch))
         rows = [Row(name, values, "ms") for name, values in take_turns(runs, TURNS, "jobs").items()]
     print(table(rows))

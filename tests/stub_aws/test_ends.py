@@ -196,9 +196,7 @@ def start_host(tmp_path, monkeypatch):
         layout = Layout(tmp_path / "algo-1")
         layout.make({})
         addresses = {"algo-1": "127.0.0.1"}
-        request = HostRequest(
-            layout, "algo-1", addresses, {}, [0], list(command), "/opt/ml/checkpoints"
-        )
+        request = HostRequest(layout, "algo-1", addresses, {}, [0], list(command))
         started.append(Instance(request, on_line, "job/algo-1"))
         return started[-1]
 

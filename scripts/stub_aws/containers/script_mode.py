@@ -6,11 +6,10 @@ from sagemaker_training import entry_point, environment, runner
 def run_script(
     env: environment.Environment,
     launcher: runner.RunnerType = runner.ProcessRunnerType,
-    capture_error: bool = False,
 ) -> None:
     """Run the learner's script with its hyperparameters as arguments.
 
-    With `capture_error`, what it said of an error is in the failure reason.
+    What it printed of an error is in the failure reason.
 
     Raises:
         sagemaker_training.errors.ExecuteUserScriptError: It ended with another exit code than 0.
@@ -20,6 +19,6 @@ def run_script(
         user_entry_point=env.user_entry_point,
         args=env.to_cmd_args(),
         env_vars=env.to_env_vars(),
-        capture_error=capture_error,
+        capture_error=True,
         runner_type=launcher,
     )

@@ -15,10 +15,12 @@ import signal
 import sys
 import traceback
 
+import whole_lines
 from sagemaker_training import trainer
 
 
 def main() -> None:
+    whole_lines.install()
     signal.signal(signal.SIGTERM, stay_for_the_script)
     try:
         trainer.train()
