@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lessons import kernels
 from stub_aws import __main__ as stub_aws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ OPTIONS = ["--policy", str(POLICY), "--role-name", ROLE_NAME, "--prices", str(PR
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    kernels.offer()
     return stub_aws.main([*OPTIONS, *(sys.argv[1:] if argv is None else argv)])
 
 
