@@ -26,17 +26,20 @@ export PYTHON LOCK_ARGS TORCHINDUCTOR_CACHE_DIR
 VENV_PYTHON := .venv/bin/python
 ON_STUB := $(VENV_PYTHON) -m lessons.on_stub $(VENV_PYTHON) -m
 
-.PHONY: help env clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
+.PHONY: help env sdk3 clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 env: ## set .venv up, where the lock has changed
 	@.ci/make_venv
 
-# Few of its modules are ever loaded, so pip need not compile all of them.
-clients: env ## the same for .venv-sdk3: the SDK 3 and the AWS CLI, which the tests try on the stub AWS
-	@PIP_NO_COMPILE=1 .ci/make_venv .venv-sdk3 requirements-sdk3.txt "1.1 GB"
+# Few of their modules are ever loaded, so pip need not compile all of them.
+sdk3: env ## the same for .venv-sdk3: version 3 of the SDK, the kernel of lesson 10
+	@PIP_NO_COMPILE=1 .ci/make_venv .venv-sdk3 requirements-sdk3.txt "1 GB"
+
+clients: sdk3 ## and for .venv-cli: the AWS CLI, which the tests try on the stub AWS
+	@PIP_NO_COMPILE=1 .ci/make_venv .venv-cli requirements-cli.txt "0.3 GB"
 
 # `-m jupyterlab`, not the script `jupyter-lab`, which would not survive a move of this folder.
 workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine
@@ -45,7 +48,7 @@ workshop: env ## open the lessons in JupyterLab, with an AWS of their own on thi
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--KernelManager.transport_encryption=auto $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER_ARGS)
 
-lessons: env ## execute every lesson; pages go to build/lessons/
+lessons: env $(if $(LESSON),$(if $(filter 1 10%,$(LESSON)),sdk3),sdk3) ## execute every lesson; pages go to build/lessons/
 	@$(ON_STUB) lessons.run --timeout $(TIMEOUT) $(LESSON)
 
 test: clients ## lint, then every test, the lessons among them
@@ -66,9 +69,11 @@ test-images: env ## run the entry points on the versions of SageMaker's images; 
 bench: env ## measure speed side by side; BENCH=torch_throughput for one
 	@$(VENV_PYTHON) -m tests.bench $(BENCH)
 
-kernel: env ## make .venv a kernel of this user's Jupyter, as on a notebook instance
+kernel: env ## make .venv, and .venv-sdk3 where it is set up, kernels of this user's Jupyter, as on a notebook instance
 	@scratch=$$(mktemp -d) && trap 'chmod -R u+rwx "$$scratch"; rm -rf "$$scratch"' EXIT && TMPDIR="$$scratch" \
-		$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
+		$(VENV_PYTHON) -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)" && \
+		if [ -x .venv-sdk3/bin/python ]; then TMPDIR="$$scratch" \
+		.venv-sdk3/bin/python -m ipykernel install --user --name workshop-sdk3 --display-name "Python 3 (SageMaker SDK 3)"; fi
 
 instance: env ## make a notebook instance on AWS, with bucket and role; says the price and asks first
 	@$(VENV_PYTHON) -m notebook_instance.instance create $(INSTANCE_ARGS)
@@ -97,7 +102,7 @@ format: env ## format the code, and derive the notebooks
 lock: ## resolve requirements*.in into requirements*.txt, for every Python and system
 	@.ci/make_lock
 
-clean: ## remove .venv, .venv-sdk3, build/ and every cache
-	rm -rf .venv .venv-sdk3 build .pytest_cache .ruff_cache .mypy_cache
+clean: ## remove .venv, .venv-sdk3, .venv-cli, build/ and every cache
+	rm -rf .venv .venv-sdk3 .venv-cli build .pytest_cache .ruff_cache .mypy_cache
 	find notebooks scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find notebooks scripts -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lessons import kernels
 from stub_aws import __main__ as stub_aws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ OPTIONS = ["--policy", str(POLICY), *WITHOUT_POLICY]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    kernels.offer()
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = WITHOUT_POLICY if arguments[:1] == ["--policy"] else OPTIONS
     return stub_aws.main([*options, *arguments])

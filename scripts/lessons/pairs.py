@@ -3,9 +3,9 @@
     python -m lessons.pairs            write every .ipynb that is missing or out of date
     python -m lessons.pairs --check    write nothing, exit 1 if one is
 
-The .py holds percent cells and no header. The .ipynb is a pure function of it: no outputs, a fixed
-kernelspec, and cell ids made from each cell's content, so that an edited cell changes one id and
-two people who derive the same .py get the same bytes.
+The .py holds percent cells and no header. The .ipynb is a pure function of it: no outputs, the
+kernel of the SDK that it checks for, and cell ids made from each cell's content, so that an edited
+cell changes one id and two people who derive the same .py get the same bytes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import nbformat
 from jupytext.config import JupytextConfiguration, load_jupytext_config
 from nbformat import NotebookNode
 
+from lessons import kernels
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 def sources(folder: Path = NOTEBOOKS) -> list[Path]:
@@ -50,7 +51,8 @@ def parse(py_text: str) -> NotebookNode:
     """Return the notebook that a lesson's .py text stands for, ready to be written or executed."""
     notebook = jupytext.reads(py_text, fmt="py:percent", config=_config())
     _number_cells(notebook)
-    notebook["metadata"] = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    kernel = kernels.of_lesson(py_text)
+    notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
     return nbformat.from_dict(notebook)
 
 

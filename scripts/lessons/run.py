@@ -38,6 +38,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from lessons import kernels
 from lessons.rules import expected_exceptions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -122,6 +123,7 @@ def execute(
     notebook with the outputs so far, and the result; a cell that fails, hangs or kills its kernel
     raises nothing.
     """
+    kernels.offer()
     notebook = nbformat.read(path, as_version=4)
     result = Result(path.stem)
     running = 0

@@ -51,7 +51,10 @@ make_environment() {
 }
 
 register_kernel() { # as `make kernel` does; the user's kernels lie outside the folder that outlives a stop
-    TMPDIR=$STATE/tmp .venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)"
+    TMPDIR=$STATE/tmp .venv/bin/python -m ipykernel install --user --name workshop --display-name "Python 3 (workshop)" &&
+        if [ -x .venv-sdk3/bin/python ]; then # by `make sdk3`, for lesson 10
+            TMPDIR=$STATE/tmp .venv-sdk3/bin/python -m ipykernel install --user --name workshop-sdk3 --display-name "Python 3 (SageMaker SDK 3)"
+        fi
 }
 
 # `set -e` has no effect in a function whose result is asked for, so each ends with what can fail.

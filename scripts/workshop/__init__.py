@@ -16,21 +16,18 @@ import logging
 import os
 import tarfile
 import zlib
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from workshop import buckets, refusals, safe_tar
+from workshop import buckets, refusals, safe_tar, sdk_version
 from workshop.buckets import WORKSHOP_TAG as WORKSHOP_TAG
 from workshop.buckets import bucket_name as bucket_name
 from workshop.buckets import ensure_bucket as ensure_bucket
 from workshop.refusals import WorkshopError as WorkshopError
 from workshop.refusals import if_permitted as if_permitted
 from workshop.refusals import missing_permission as missing_permission
-
-if TYPE_CHECKING:
-    import sagemaker
+from workshop.sdk_version import Session as Session
+from workshop.sdk_version import check_sdk as check_sdk
 
 DATA = Path(__file__).resolve().parent.parent.parent / "data"
 CHANNELS = {"train": DATA / "titanic_train.csv", "test": DATA / "titanic_test.csv"}
@@ -61,33 +58,14 @@ def tags(lesson: str) -> list[dict[str, str]]:
     return [dict(WORKSHOP_TAG), {"Key": "lesson", "Value": lesson}]
 
 
-def check_sdk() -> str:
-    """Return the installed version of the SageMaker SDK, which must be 2.x.
-
-    Raises WorkshopError otherwise: version 3 has no Estimator, no Session and no
-    get_execution_role where these lessons import them.
-    """
-    try:
-        version = metadata.version("sagemaker")
-    except metadata.PackageNotFoundError as error:
-        raise WorkshopError(
-            "The SageMaker SDK is not installed in this kernel: choose the workshop's kernel, "
-            "or run `make workshop`."
-        ) from error
-    if version.split(".")[0] != "2":
-        raise WorkshopError(
-            f"These lessons need version 2 of the SageMaker SDK, this kernel has {version}: choose "
-            'the workshop\'s kernel, or run `pip install "sagemaker>=2.257,<3"` and restart.'
-        )
-    return version
-
-
 # --- session, bucket, role --------------------------------------------------------------------
 
 
-def session(make_bucket: bool = True) -> sagemaker.Session:
+def session(make_bucket: bool = True, sdk: int = 2) -> Session:
     """Return a SageMaker session whose default bucket is the workshop's, made here if it is
     missing.
+
+    ``sdk`` is the version of the SDK that the lesson is written for, and must be this kernel's.
 
     A bucket of that name that the workshop did not make is not used, unless the variable
     SAGEMAKER_WORKSHOP_BUCKET asks for it (buckets.py has the complete rule). ``make_bucket=False``
@@ -95,7 +73,7 @@ def session(make_bucket: bool = True) -> sagemaker.Session:
     ``default_bucket()``, which would make one. Raises WorkshopError when the SDK, the region, the
     credentials, the network or a permission is missing, or the bucket is somebody else's.
     """
-    check_sdk()
+    check_sdk(sdk)
     import boto3
     from botocore.exceptions import NoCredentialsError
 
@@ -116,19 +94,17 @@ def session(make_bucket: bool = True) -> sagemaker.Session:
     bucket = buckets.chosen(account, boto.region_name)
     if make_bucket:
         buckets.prepare(boto.client("s3"), account)
-    import sagemaker  # not before: it reads the settings, too, and fails by a traceback
+    # not before: it reads the settings, too, and fails by a traceback
+    made: Session = sdk_version.module().Session(boto_session=boto, default_bucket=bucket)
+    return made
 
-    return sagemaker.Session(boto_session=boto, default_bucket=bucket)
 
-
-def execution_role(session: sagemaker.Session) -> str:
+def execution_role(session: Session) -> str:
     """Return the ARN of the role that jobs run with.
 
     It is ``SAGEMAKER_ROLE_ARN`` where that is set, else the role of whoever runs the notebook.
     Raises WorkshopError when that is a user: only a role can be passed to a job.
     """
-    import sagemaker
-
     chosen = os.environ.get(ROLE_VARIABLE)
     if chosen:
         if ":role/" not in chosen:
@@ -138,7 +114,7 @@ def execution_role(session: sagemaker.Session) -> str:
             )
         return chosen
     try:
-        return str(sagemaker.get_execution_role(session))
+        return str(sdk_version.module().get_execution_role(session))
     except ValueError as error:
         raise WorkshopError(
             f"You are signed in as a user, and a job needs a role: set {ROLE_VARIABLE} to the ARN "
@@ -146,7 +122,7 @@ def execution_role(session: sagemaker.Session) -> str:
         ) from error
 
 
-def home(session: sagemaker.Session) -> str:
+def home(session: Session) -> str:
     """Return a sentence that says where this notebook runs and whether its AWS calls cost money.
 
     Both are read from the environment.
@@ -161,7 +137,7 @@ def home(session: sagemaker.Session) -> str:
     return f"You are {location}; AWS calls go to {address}: {billed} are billed."
 
 
-def is_billed(session: sagemaker.Session) -> bool:
+def is_billed(session: Session) -> bool:
     """Return whether jobs of this session cost money: not where AWS's address is this machine."""
     host = urlsplit(session.sagemaker_client.meta.endpoint_url).hostname or ""
     return not (host in ("localhost", "::1") or host.startswith("127."))
@@ -177,7 +153,7 @@ def _instance_name() -> str | None:
 # --- data -------------------------------------------------------------------------------------
 
 
-def ensure_data(session: sagemaker.Session) -> dict[str, str]:
+def ensure_data(session: Session) -> dict[str, str]:
     """Return the S3 URIs of the two channels, ``{"train": …, "test": …}``, uploaded where needed.
 
     A channel is a prefix, and a job reads every object under it, so each must hold its passenger
@@ -192,7 +168,7 @@ def ensure_data(session: sagemaker.Session) -> dict[str, str]:
     return uris
 
 
-def upload(session: sagemaker.Session, path: Path, key_prefix: str) -> str:
+def upload(session: Session, path: Path, key_prefix: str) -> str:
     """Put the file ``path`` under ``key_prefix`` in the default bucket, and return its S3 URI.
 
     It is not uploaded where the same bytes are there already. Raises WorkshopError when there is no
@@ -203,7 +179,7 @@ def upload(session: sagemaker.Session, path: Path, key_prefix: str) -> str:
         raise WorkshopError(f"There is no file {path} to upload.")
     bucket, key = session.default_bucket(), f"{key_prefix}/{path.name}"
     if _etag_in_s3(session, bucket, key) != etag(path):
-        session.upload_data(str(path), bucket=bucket, key_prefix=key_prefix)
+        session.boto_session.client("s3").upload_file(str(path), bucket, key)
     return f"s3://{bucket}/{key}"
 
 
@@ -228,7 +204,7 @@ def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-def _etag_in_s3(session: sagemaker.Session, bucket: str, key: str) -> str | None:
+def _etag_in_s3(session: Session, bucket: str, key: str) -> str | None:
     from botocore.exceptions import ClientError
 
     try:
@@ -246,9 +222,11 @@ def _etag_in_s3(session: sagemaker.Session, bucket: str, key: str) -> str | None
         raise
 
 
-def _only(session: sagemaker.Session, prefix: str, name: str) -> None:
+def _only(session: Session, prefix: str, name: str) -> None:
     bucket = session.default_bucket()
-    keys = session.list_s3_files(bucket, f"{prefix}/")
+    pages = session.boto_session.client("s3").get_paginator("list_objects_v2")
+    found = pages.paginate(Bucket=bucket, Prefix=f"{prefix}/").search("Contents[].Key")
+    keys = [key for key in found if key]  # of an empty page the search gives None
     # The console's "create folder" leaves an empty object named like the prefix; it does no harm.
     extra = sorted(set(keys) - {f"{prefix}/{name}", f"{prefix}/"})
     if extra:

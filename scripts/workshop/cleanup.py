@@ -33,10 +33,10 @@ import workshop
 from workshop import buckets, costs, jobs, refusals
 from workshop.buckets import Bucket
 from workshop.refusals import WorkshopError
+from workshop.sdk_version import Session
 
 if TYPE_CHECKING:
     import pandas as pd
-    import sagemaker
 
 LESSON_TAG = "lesson"
 MANY = 100  # jobs, after which the search among them prints how far it is
@@ -146,7 +146,7 @@ def _sum(amounts: Sequence[float | None]) -> float | None:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def inventory(session: sagemaker.Session) -> Inventory:
+def inventory(session: Session) -> Inventory:
     """Return all that is ours in the account and region of ``session``. Changes nothing.
 
     Raises CleanupError when a permission to look is missing.
@@ -191,7 +191,7 @@ def _not_listed(s3: Any, ours: Sequence[Bucket]) -> Iterator[str]:
             yield "unfinished uploads (s3:ListBucketMultipartUploads)"
 
 
-def remaining(session: sagemaker.Session) -> dict[str, int]:
+def remaining(session: Session) -> dict[str, int]:
     """Return what of ours is still to be stopped or deleted, by kind; empty when nothing is.
 
     The records of ended jobs and the notebook instances are not in it, because ``delete`` keeps
@@ -282,7 +282,7 @@ def _instances(client: Any) -> Iterator[Instance]:
 # --- deleting -------------------------------------------------------------------------------------
 
 
-def delete(session: sagemaker.Session, what: Inventory) -> tuple[str, ...]:
+def delete(session: Session, what: Inventory) -> tuple[str, ...]:
     """Stop and delete ``what`` was listed, and print what is deleted; safe to run again.
 
     All that is in the bucket by now is deleted with it. Returns the kinds, as ``remaining`` names
@@ -322,7 +322,7 @@ def _left_if_forbidden(kind: str, undeletable: list[str]) -> Iterator[None]:
         )
 
 
-def _stop(session: sagemaker.Session, running: Sequence[Job]) -> None:
+def _stop(session: Session, running: Sequence[Job]) -> None:
     from botocore.exceptions import ClientError
 
     client = session.boto_session.client("sagemaker")

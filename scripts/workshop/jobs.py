@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from workshop import costs
+from workshop.sdk_version import Session
 
 if TYPE_CHECKING:
     import pandas as pd
-    import sagemaker
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 RUNNING = ("InProgress", "Stopping")  # every other TrainingJobStatus is an end
@@ -45,7 +45,7 @@ class JobError(LookupError):
     """A job does not have (yet) what was asked for; the message says why and what to do."""
 
 
-def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> list[Description]:
+def wait_for(session: Session, *names: str, poll_s: float = 2.0) -> list[Description]:
     """Wait until every job of these names has ended; print a line for each status that one enters.
 
     Returns their last descriptions, in the order of ``names``. A job that failed or was stopped has
@@ -73,7 +73,7 @@ def wait_for(session: sagemaker.Session, *names: str, poll_s: float = 2.0) -> li
         time.sleep(poll_s)
 
 
-def describe(session: sagemaker.Session, name: str) -> Description:
+def describe(session: Session, name: str) -> Description:
     """Return what AWS says of a job at this moment (DescribeTrainingJob).
 
     Raises JobError when there is no job of that name.
@@ -187,7 +187,7 @@ def phases(*descriptions: Description) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype=float)
 
 
-def log(session: sagemaker.Session, job_name: str) -> list[str]:
+def log(session: Session, job_name: str) -> list[str]:
     """Return all log lines of a job, host after host, as the containers printed them.
 
     Raises JobError when the job has no log: it wrote none yet, or there is no such job.
@@ -195,7 +195,7 @@ def log(session: sagemaker.Session, job_name: str) -> list[str]:
     return list(events(session, job_name)["line"])
 
 
-def events(session: sagemaker.Session, job_name: str) -> pd.DataFrame:
+def events(session: Session, job_name: str) -> pd.DataFrame:
     """Return a job's log as a table, host after host: ``time`` (UTC, to the millisecond) and
     ``line``.
 
@@ -234,7 +234,7 @@ def described_streams(client: Any, job_name: str) -> list[dict[str, Any]]:
 class LogTail:
     """A job's log while it grows: ``new()`` brings the lines since the last call, maybe none."""
 
-    def __init__(self, session: sagemaker.Session, job_name: str) -> None:
+    def __init__(self, session: Session, job_name: str) -> None:
         self._client = session.boto_session.client("logs")
         self._job_name = job_name
         self._tokens: dict[str, str] = {}  # stream -> where we were

@@ -11,19 +11,15 @@ from __future__ import annotations
 import textwrap
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workshop import costs, jobs
-
-if TYPE_CHECKING:
-    import sagemaker
+from workshop.sdk_version import Session
 
 WIDTH = 88  # characters; a longer line of the log is cut
 
 
-def watch(
-    session: sagemaker.Session, job_name: str, lines: int = 6, poll_s: float = 1.0
-) -> jobs.Description:
+def watch(session: Session, job_name: str, lines: int = 6, poll_s: float = 1.0) -> jobs.Description:
     """Show a job until it has ended, and return its last description.
 
     The picture holds its statuses, the seconds and dollars so far, its metrics, and the last

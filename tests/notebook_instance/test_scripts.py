@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from lessons import kernels as lesson_kernels
 from notebook_instance import template as instance_template
 from tests.support.instance_machine import HOME, PERSISTENT, Machine
 from tests.support.stub_jobs import StubProcess, eventually, needs_namespaces
@@ -165,11 +167,13 @@ def test_the_first_start_makes_a_kernel(workshop: Workshop, first: Machine) -> N
     assert "python=3.12" in call
 
 
-def test_the_kernel_is_that_of_make_kernel(first: Machine) -> None:
+def test_the_kernels_are_those_of_make_kernel(first: Machine) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    (line,) = [line for line in makefile.splitlines() if "ipykernel install" in line]
-    command = line.partition("-m ipykernel")[2]
-    assert command in (instance_template.FOLDER / "environment.sh").read_text(encoding="utf-8")
+    script = (instance_template.FOLDER / "environment.sh").read_text(encoding="utf-8")
+    commands = re.findall(r"-m ipykernel (install .*\")", makefile)
+    assert len(commands) == 2
+    assert re.findall(r"-m ipykernel (install .*\")", script) == commands
+    assert f"--name {lesson_kernels.NAME} " in commands[1]
 
 
 def test_a_lesson_runs_with_it(first: Machine) -> None:

@@ -9,7 +9,9 @@ import shutil
 import stat
 import subprocess
 import sys
-from importlib.metadata import distributions, version
+from collections.abc import Iterable
+from functools import partial
+from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,6 @@ from workshop import images
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE_VENV = ROOT / ".ci" / "make_venv"
-SDK3_PACKAGES = [str(path) for path in ROOT.glob(".venv-sdk3/lib/python3.*/site-packages")]
 
 
 def requirements(name: str) -> list[Requirement]:
@@ -60,7 +61,9 @@ def read_lock(name: str, python: str | None = None, system: str = "Linux") -> di
 
 
 LOCK = read_lock("requirements.txt")
-LOCKS = {"requirements": LOCK, "requirements-sdk3": read_lock("requirements-sdk3.txt")}
+OTHER_VENVS = {"requirements-sdk3": ".venv-sdk3", "requirements-cli": ".venv-cli"}
+LOCKS = {"requirements": LOCK} | {name: read_lock(f"{name}.txt") for name in OTHER_VENVS}
+AT_LEAST = {"requirements": 150, "requirements-sdk3": 100, "requirements-cli": 8}  # packages
 each_environment = pytest.mark.parametrize(
     ("python", "system"), [(python, system) for python in PYTHONS for system in SYSTEMS]
 )
@@ -75,7 +78,7 @@ def locked(name: str, lock: dict[str, Requirement] = LOCK) -> Version:
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_line_of_a_lock_is_one_exact_version(name: str) -> None:
     lines = requirements(f"{name}.txt")
-    assert len(lines) > 100
+    assert len(lines) > AT_LEAST[name]
     for requirement in lines:
         operators = [specifier.operator for specifier in requirement.specifier]
         assert operators == ["=="], requirement
@@ -101,7 +104,7 @@ def test_the_lock_covers_what_we_choose(name: str, python: str, system: str) -> 
     lock = read_lock(f"{name}.txt", python, system)
     chosen = [line for line in requirements(f"{name}.in") if applies(line, python, system)]
     assert chosen
-    assert len(lock) > 100
+    assert len(lock) > AT_LEAST[name]
     for requirement in chosen:
         assert requirement.specifier.contains(locked(requirement.name, lock)), requirement
 
@@ -136,9 +139,17 @@ def test_what_is_installed_fits_together() -> None:
 
 
 OLDEST = "3.11.0"  # Debian 12 has 3.11.2
+
+
+def of_venv(folder: str) -> Iterable[Distribution]:
+    """Return what is installed in one of the other environments."""
+    packages = ROOT.glob(f"{folder}/lib/python3.*/site-packages")
+    return distributions(path=[str(path) for path in packages])
+
+
 ENVIRONMENTS = {
     "requirements": distributions,
-    "requirements-sdk3": lambda: distributions(path=SDK3_PACKAGES),
+    **{name: partial(of_venv, venv) for name, venv in OTHER_VENVS.items()},
 }
 
 
@@ -148,7 +159,7 @@ def test_each_lock_installs_on_the_oldest_python(name: str) -> None:
     limits = {
         canonicalize_name(d.name): d.metadata["Requires-Python"] for d in ENVIRONMENTS[name]()
     }
-    assert len(limits) > 100, "run `make clients`"
+    assert len(limits) > AT_LEAST[name], "run `make clients`"
     late = {
         package: limits[package]
         for package in LOCKS[name]
@@ -292,18 +303,35 @@ def test_the_lock_is_installed_once(checkout: Path) -> None:
     assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 1)
 
 
-def test_the_other_clients_have_an_environment_of_their_own(checkout: Path) -> None:
+def test_the_other_clients_have_environments_of_their_own(checkout: Path) -> None:
     (checkout / "requirements-sdk3.txt").write_text("other==1\n")
+    (checkout / "requirements-cli.txt").write_text("third==1\n")
     first, second = make_env(checkout, "clients"), make_env(checkout, "clients")
     assert first.returncode == 0, first.stderr
     assert "Setting up .venv-sdk3 from requirements-sdk3.txt" in first.stdout
-    for venv, lock in ((".venv", "first==1\n"), (".venv-sdk3", "other==1\n")):
+    for venv, lock in (
+        (".venv", "first==1\n"),
+        (".venv-sdk3", "other==1\n"),
+        (".venv-cli", "third==1\n"),
+    ):
         assert (checkout / venv / "installed-requirements.txt").read_text() == lock
-    assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 2)
+    assert (second.returncode, second.stdout, calls_of_pip(checkout)) == (0, "", 3)
+
+
+@pytest.mark.parametrize(
+    ("lessons", "wanted"),
+    [("", True), ("10", True), ("03 10_sdk_v3", True), ("1", True), ("03 08", False)],
+)
+def test_lesson_10_alone_needs_the_environment_of_sdk_3(lessons: str, wanted: bool) -> None:
+    command = ["make", "--dry-run", "lessons", f"LESSON={lessons}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ("requirements-sdk3.txt" in done.stdout) is wanted
+    assert "requirements-cli.txt" not in done.stdout
 
 
 def test_the_tests_leave_nothing_in_tmpdir(checkout: Path, tmp_path: Path) -> None:
-    (checkout / "requirements-sdk3.txt").write_text("other==1\n")
+    for name in OTHER_VENVS:
+        (checkout / f"{name}.txt").write_text("other==1\n")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     done = make_env(checkout, "test", TMPDIR=str(scratch), PYTEST_ARGS="-n 2")

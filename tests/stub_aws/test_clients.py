@@ -28,7 +28,7 @@ pytestmark = pytest.mark.one_worker
 PATIENCE_S = 180  # an SDK takes seconds to be imported, and sleeps some more between its questions
 CLIENTS = Path(__file__).parents[1] / "support" / "clients"
 SCRIPTS = REPOSITORY / "scripts" / "training"
-OTHERS = REPOSITORY / ".venv-sdk3" / "bin"  # see requirements-sdk3.in
+OTHERS = {"python": ".venv-sdk3", "aws": ".venv-cli"}  # see their requirements-….in
 BY_HAND = {
     "train_xgboost.py": ["--num_round", "20", "--seed", "7"],
     "train_sklearn.py": ["--model", "logistic"],
@@ -105,10 +105,11 @@ def run(stub_aws, *command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def other(program: str) -> Path:
-    """Return a program of the clients' own environment."""
-    if not (OTHERS / program).exists():
-        pytest.fail("The clients' environment is not set up: run `make clients`, or `make test`.")
-    return OTHERS / program
+    """Return a program of one of the clients' own environments."""
+    path = REPOSITORY / OTHERS[program] / "bin" / program
+    if not path.exists():
+        pytest.fail(f"{OTHERS[program]} is not set up: run `make clients`, or `make test`.")
+    return path
 
 
 # --- SDK 2 and 3 --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tests.support.strangers import TAGS, everything_of
 
 REGION = "eu-west-1"  # not S3's default region, which is made differently
 SCRIPTS = Path(workshop.__file__).parent
+SDK_2 = metadata.version("sagemaker")
 
 
 @pytest.fixture
@@ -77,8 +78,28 @@ def test_installed_sdk_is_accepted():
 
 @pytest.mark.parametrize("version", ["3.27.0", "1.72.1", "20.0"])
 def test_other_major_version_is_refused_with_a_remedy(monkeypatch, version):
-    monkeypatch.setattr(workshop.metadata, "version", lambda _: version)
+    monkeypatch.setattr(metadata, "version", lambda _: version)
     with pytest.raises(workshop.WorkshopError, match=f"has {version}.*sagemaker>=2.257,<3"):
+        workshop.check_sdk()
+
+
+def test_a_lesson_of_version_3_refuses_version_2_and_names_its_kernel():
+    with pytest.raises(workshop.WorkshopError) as caught:
+        workshop.check_sdk(3)
+    sentence = str(caught.value)
+    assert f"needs version 3 of the SageMaker SDK, this kernel has {SDK_2}: " in sentence
+    assert "run `make sdk3` and choose the kernel Python 3 (SageMaker SDK 3)" in sentence
+
+
+def test_version_3_is_known_by_its_part_for_training(monkeypatch):
+    def parts(name):
+        if name == "sagemaker-train":
+            return "1.27.0"
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", parts)
+    assert workshop.check_sdk(3) == "3 (sagemaker-train 1.27.0)"
+    with pytest.raises(workshop.WorkshopError, match=r"has 3 \(sagemaker-train 1\.27\.0\)"):
         workshop.check_sdk()
 
 
@@ -86,7 +107,7 @@ def test_missing_sdk_is_refused_with_a_remedy(monkeypatch):
     def absent(name):
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(workshop.metadata, "version", absent)
+    monkeypatch.setattr(metadata, "version", absent)
     with pytest.raises(workshop.WorkshopError, match="not installed in this kernel"):
         workshop.check_sdk()
 
@@ -292,23 +313,22 @@ def test_home_with_a_host_that_only_looks_local_is_billed(aws, monkeypatch):
 # --- data ---------------------------------------------------------------------------------------
 
 
-def test_data_is_uploaded_once_and_again_only_when_it_changed(aws, files, monkeypatch):
+def test_data_is_uploaded_once_and_again_only_when_it_changed(aws, files):
     session = workshop.session()
     uris = workshop.ensure_data(session)
     bucket = session.default_bucket()
     assert uris == {c: f"s3://{bucket}/data/{c}/" for c in ("train", "test")}
 
     uploads = []
-    real = session.upload_data
-    monkeypatch.setattr(
-        session, "upload_data", lambda path, **kw: uploads.append(path) or real(path, **kw)
+    session.boto_session.events.register(
+        "provide-client-params.s3.PutObject", lambda params, **_: uploads.append(params["Key"])
     )
     assert workshop.ensure_data(session) == uris
     assert uploads == []
 
     files["test"].write_text("Survived\n1\n")
     workshop.ensure_data(session)
-    assert uploads == [str(files["test"])]
+    assert uploads == [f"data/test/{files['test'].name}"]
     stored = aws.get_object(Bucket=bucket, Key="data/test/titanic_test.csv")["Body"].read()
     assert stored == b"Survived\n1\n"
 

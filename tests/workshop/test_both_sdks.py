@@ -1,0 +1,122 @@
+"""What the lessons import from `workshop/` works with SDK 3, too, and imports no SDK to do it.
+
+The program below runs in the environment of SDK 3, on the stub AWS, with a job of SDK 3.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.stub_jobs import needs_namespaces
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOM = ROOT / "scripts" / "workshop"
+SDK3 = ROOT / ".venv-sdk3" / "bin" / "python"
+
+PROGRAM = """
+import json, logging, sys, tempfile
+from pathlib import Path
+
+import workshop
+from workshop import buckets, cleanup, costs, images, jobs, live
+
+session = workshop.session(sdk=3)
+role = workshop.execution_role(session)
+uris = workshop.ensure_data(session)
+assert workshop.ensure_data(session) == uris
+bucket = session.default_bucket()
+found = {"session": type(session).__module__, "role": role, "uris": uris, "bucket": bucket}
+found["billed"] = workshop.is_billed(session)
+
+from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode, Tag
+from sagemaker.train import ModelTrainer
+
+folder = Path(tempfile.mkdtemp())
+(folder / "train.py").write_text("print('trained'); open('/opt/ml/model/m', 'w').write('m')")
+trainer = ModelTrainer(
+    training_image=images.uri("xgboost", session.boto_region_name),
+    source_code=SourceCode(source_dir=str(folder), entry_script="train.py"),
+    compute=Compute(instance_type="ml.m5.large", instance_count=1),
+    output_data_config=OutputDataConfig(s3_output_path=f"s3://{bucket}/jobs"),
+    tags=[Tag(key=tag["Key"], value=tag["Value"]) for tag in workshop.tags("10")],
+    role=role,
+    sagemaker_session=session,
+)
+trainer.train([InputData(channel_name="train", data_source=uris["train"])], wait=False)
+name = trainer._latest_training_job.training_job_name
+(job,) = jobs.wait_for(session, name)
+found["job"] = job["TrainingJobStatus"]
+found["table"] = jobs.table(job)["count"].tolist()
+found["phases"] = list(jobs.phases(job).columns)
+found["log"] = jobs.log(session, name)
+found["cost"] = costs.job_cost(job).usd
+found["seen"] = live.watch(session, name)["TrainingJobStatus"]
+found["link"] = jobs.console_link(job)
+ours = cleanup.inventory(session)
+found["ours"] = [[job.name, job.lesson] for job in ours.jobs]
+cleanup.delete(session, ours)
+found["left"] = cleanup.remaining(session)
+try:
+    workshop.session()
+except workshop.WorkshopError as error:
+    found["of version 2"] = str(error)
+print(json.dumps(found, default=str))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(stub_aws) -> dict:
+    if not SDK3.exists():
+        pytest.fail("The environment of SDK 3 is not set up: run `make sdk3`, or `make test`.")
+    done = subprocess.run(
+        [SDK3, "-c", PROGRAM], env=stub_aws.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@needs_namespaces  # the SDK's own start script names /opt/ml
+def test_session_jobs_costs_and_cleanup_work_with_sdk_3(found):
+    assert found["session"] == "sagemaker.core.helper.session_helper"
+    assert ":role/" in found["role"]
+    assert found["bucket"].startswith("sagemaker-workshop-")
+    assert set(found["uris"]) == {"train", "test"}
+    assert not found["billed"]
+    assert found["job"] == found["seen"] == "Completed"
+    assert found["table"] == [1]
+    assert "Training" in found["phases"]
+    assert "trained" in found["log"]
+    assert 0 < found["cost"] < 0.1
+    assert "/jobs/" in found["link"]
+    ((name, lesson),) = found["ours"]
+    assert (name in found["link"], lesson) == (True, "10")
+    assert found["left"] == {}
+
+
+@needs_namespaces
+def test_a_lesson_of_version_2_says_which_kernel_it_needs(found):
+    assert "needs version 2 of the SageMaker SDK, this kernel has 3 (" in found["of version 2"]
+    assert "run `make workshop` and choose the kernel Python 3 (ipykernel)" in found["of version 2"]
+
+
+def imports(path: Path) -> set[str]:
+    """Return the packages that a module imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_no_module_imports_an_sdk():
+    modules = sorted(ROOM.glob("*.py"))
+    assert len(modules) > 10
+    assert [path.name for path in modules if "sagemaker" in imports(path)] == []
+    assert "boto3" in imports(ROOM / "__init__.py")
