@@ -334,7 +334,7 @@ print("source:", costs.S3_STANDARD.source)
 # %%
 stored = sum(thing["Size"] for thing in objects)
 per_month = costs.storage_per_month(stored)
-print(f"{stored / 1024:.0f} KB cost ${per_month:.9f} a month")
+print(f"{stored / 1024:.0f} KB cost {costs.dollars(per_month)} a month")
 
 # %% [markdown]
 # Far below a cent. The other direction says more: how much could lie there

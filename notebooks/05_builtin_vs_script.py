@@ -616,9 +616,9 @@ builtin_stages(builtin_job)
 # ## What did it cost?
 
 # %%
-would = costs.verb(workshop.is_billed(session))
-print(f"built-in {would}", costs.jobs_cost(builtin_jobs))
-print(f"script   {would}", costs.jobs_cost(script_jobs))
+billed = workshop.is_billed(session)
+print("built-in:", costs.bill(billed, *builtin_jobs))
+print("script:  ", costs.bill(billed, *script_jobs))
 
 # %% [markdown]
 # The algorithm itself is free: there is no price on it, only on the machine's
@@ -632,7 +632,7 @@ extras = {
     "log": costs.log_cost(sum(len(line) for line in builtin_log)),
     "model, a month": costs.storage_per_month(model_size),
 }
-{name: f"${usd:.7f}" for name, usd in extras.items()}
+{name: costs.dollars(usd) for name, usd in extras.items()}
 
 # %% [markdown]
 # What would those jobs cost with the seconds that AWS recorded?
@@ -678,7 +678,7 @@ for kind, its_jobs in of_kind.items():
     total = costs.jobs_cost(its_jobs)
     column = {
         "billable seconds a job": f"{total.seconds / total.jobs:.1f}",
-        "USD a job": f"{total.usd / total.jobs:.6f}",
+        "USD a job": costs.dollars(total.usd / total.jobs),
         **effort[kind],
         "files to upload": 2 if kind == "built-in" else 1,
         "hyperparameters it must have": 1 if kind == "built-in" else 0,
@@ -938,7 +938,7 @@ prefixes = ["lesson-05/", *(f"jobs/{name}/" for name in started)]
 left = [thing for prefix in prefixes for thing in bucket.objects.filter(Prefix=prefix)]
 size = sum(thing.size for thing in left)
 print(f"{len(left)} objects, {size / 1024:.0f} KB of {len(started)} jobs:")
-print(f"${costs.storage_per_month(size):.6f} a month")
+print(f"{costs.dollars(costs.storage_per_month(size))} a month")
 
 # %% [markdown]
 # We delete them. (To keep a model, do not run this cell.)

@@ -702,8 +702,8 @@ session.stop_training_job(wild_name)
 (wild_end,) = jobs.wait_for(session, wild_name)
 assert wild_end["TrainingJobStatus"] == "Stopped"
 print(f"best {min(losses):.3f} among {len(losses)} values; guessing gives 0.693")
-print("cost  ", costs.job_cost(wild_end))
-print("limit ", costs.upper_bound("ml.m5.large", 1, common["max_run"]))
+print("cost:", costs.bill(workshop.is_billed(session), wild_end))
+print("limit:", costs.upper_bound("ml.m5.large", 1, common["max_run"]))
 
 # %% [markdown]
 # A watchman that lives in a notebook dies with the notebook. For long jobs

@@ -199,7 +199,6 @@ by_lesson.round(4)
 # %%
 import matplotlib.pyplot as plt
 
-verb = costs.verb(workshop.is_billed(session))
 cents = by_lesson["usd"] * 100
 
 fig, ax = plt.subplots(figsize=(7, 1 + 0.4 * len(cents)), layout="constrained")
@@ -209,7 +208,7 @@ ax.bar_label(bars, [f" {n} job{'s' * (n > 1)}" for n in counts], padding=3)
 ax.invert_yaxis()
 ax.margins(x=0.2)
 ax.set_xlabel("US cents")
-ax.set_title(f"What the jobs {verb}: {cents.sum():.3f} cents in all")
+ax.set_title("What the seconds of the jobs come to")
 plt.show()
 
 # %% [markdown]
@@ -223,13 +222,14 @@ plt.show()
 # so do it before a course and not after.
 #
 # Does the sum agree with the way in which the other lessons computed theirs?
-# The jobs that have ended, and those alone:
+# The jobs that have ended, and those alone. Where they did not run on AWS, the
+# second figure is what they would cost there, with the downloads that AWS bills:
 
 # %%
 ended = [job.description for job in found.jobs if not job.runs]
-total = costs.jobs_cost(ended)
-assert total.usd <= by_lesson["usd"].sum() + 1e-9  # the running one comes on top
-print(total)
+bill = costs.bill(workshop.is_billed(session), *ended)
+assert bill.here.usd <= by_lesson["usd"].sum() + 1e-9  # the running one comes on top
+print(bill)
 
 # %% [markdown]
 # ### Exercise 1: a weekend
@@ -247,7 +247,8 @@ print(total)
 # %% jupyter={"source_hidden": true} tags=["solution"]
 hours = (datetime(2026, 1, 5, 9) - datetime(2026, 1, 2, 18)).total_seconds() / 3600
 weekend = hours * costs.price("ml.t3.medium", use="notebook").usd
-one_job = costs.job_cost(jobs.describe(session, done_name)).usd
+bill = costs.bill(workshop.is_billed(session), jobs.describe(session, done_name))
+one_job = (bill.on_aws or bill.here).usd  # what it costs on AWS
 stopped_month = 20 * costs.ML_VOLUME.usd
 
 # The hours of a weekend cost more than the jobs of the whole workshop, and the
@@ -404,7 +405,7 @@ for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
 
 for first, size in sorted(sizes.items(), key=lambda item: -item[1]):
     month = costs.storage_per_month(size)
-    print(f"{first:12} {size / 1024:8.0f} KB  ${month:.7f} a month")
+    print(f"{first:12} {size / 1024:8.0f} KB  {costs.dollars(month)} a month")
 
 # Mostly the scripts that travelled with each job, and the passenger lists. The
 # upload that broke off is not in this list, and weighs 6 MB.

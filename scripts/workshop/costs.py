@@ -22,13 +22,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from workshop.price import CostError as CostError
 from workshop.price import Price as Price
 
 PRICE_FILE = Path(__file__).resolve().parent.parent.parent / "data" / "instance_prices.csv"
+RECORDED_FILE = PRICE_FILE.with_name("recorded_on_aws.csv")
 REGION = "us-east-1"  # the region of every price that we could date and source
+SMALLEST_USD = 0.0001
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Cost:
     def __str__(self) -> str:
         machines = f"{self.count} x {self.price.item}"
         rate = f"${self.price.usd:g} per {self.price.unit}, {self.price.region}, {self.price.as_of}"
-        return f"{dollars(self.usd)} = {self.seconds:g} s x {machines} ({rate})"
+        return f"{dollars(self.usd)}: {self.seconds:g} s x {machines} ({rate})"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,26 @@ class Total:
 
 
 @dataclass(frozen=True)
+class Bill:
+    """What jobs cost: for the seconds that they took here, and for those that AWS would bill.
+
+    ``on_aws`` is None where the jobs ran on AWS: then the seconds are AWS's own.
+    """
+
+    here: Total
+    on_aws: Total | None = None
+
+    def __str__(self) -> str:
+        if self.on_aws is None:
+            return str(self.here)
+        return (
+            f"{dollars(self.here.usd)} for the {self.here.seconds:g} s that this took here, at "
+            f"AWS's price; on AWS about {dollars(self.on_aws.usd)}, where each machine takes some "
+            f"{startup_s():.0f} s more to download data and image"
+        )
+
+
+@dataclass(frozen=True)
 class Saving:
     """The saving of spot: ``share`` of the on-demand price (0 to 1), and that in ``usd``."""
 
@@ -71,8 +94,10 @@ class Saving:
 
 
 def dollars(usd: float) -> str:
-    """Return a sum of money as text; a very small one is not shown as nothing."""
-    return f"${usd:.{4 if usd >= 0.001 or not usd else 6}f}"
+    """Return a sum of money as text: no digit below a hundredth of a cent, and never a false 0."""
+    if 0 < usd < SMALLEST_USD:
+        return f"less than ${SMALLEST_USD}"
+    return f"${usd:.{2 if usd >= 1 else 4}f}"
 
 
 def verb(billed: bool) -> str:
@@ -233,6 +258,44 @@ def jobs_cost(descriptions: Iterable[Mapping[str, Any]], region: str = REGION) -
     costs = [job_cost(description, region) for description in descriptions]
     seconds = sum(cost.seconds * cost.count for cost in costs)
     return Total(sum(cost.usd for cost in costs), seconds, len(costs))
+
+
+@lru_cache
+def startup_s(path: Path = RECORDED_FILE) -> float:
+    """Return the seconds that AWS bills on each machine before a script starts.
+
+    It is the median of what was recorded on AWS: the downloads of the data and of the image.
+    ``data/README.md`` has the source.
+    """
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    return median(
+        float(row["downloading_data_s"]) + float(row["downloading_image_s"]) for row in rows
+    )
+
+
+def bill(billed: bool, *descriptions: Mapping[str, Any], region: str = REGION) -> Bill:
+    """Return what finished jobs cost, in the two figures that every lesson shows.
+
+    Args:
+        billed: Whether they ran on AWS (``workshop.is_billed``).
+        *descriptions: Answers of DescribeTrainingJob.
+        region: It chooses the price.
+
+    Raises CostError as ``jobs_cost`` does.
+    """
+    here = jobs_cost(descriptions, region)
+    if billed:
+        return Bill(here)
+    waits = [_startup_cost(description, region) for description in descriptions]
+    usd = here.usd + sum(wait.usd for wait in waits)
+    seconds = here.seconds + sum(wait.seconds * wait.count for wait in waits)
+    return Bill(here, Total(usd, seconds, here.jobs))
+
+
+def _startup_cost(description: Mapping[str, Any], region: str) -> Cost:
+    resources = description["ResourceConfig"]
+    hourly = price(resources["InstanceType"], region)
+    return _cost(startup_s(), resources["InstanceCount"], hourly)
 
 
 def spot_saving(description: Mapping[str, Any], region: str = REGION) -> Saving:

@@ -285,7 +285,10 @@ def test_a_bill_is_seconds_by_machines_by_price():
     bill = prices.bill(JOB, None, prices.read(PRICES, "us-east-1"))
     assert bill["usd"] == pytest.approx(90 * 2 / 3600 * 0.115)
     assert bill["billed_seconds"] == 180
-    assert bill["cost"] == "90 s x 2 x ml.m5.large ($0.115 per hour, us-east-1, 2026-08-11)"
+    assert bill["cost"] == (
+        "90 s x 2 x ml.m5.large ($0.115 per hour, us-east-1, 2026-08-11); on AWS about $0.0127, "
+        "with some 110 s more on each machine to download data and image"
+    )
 
 
 @pytest.mark.parametrize(

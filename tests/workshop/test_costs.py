@@ -12,6 +12,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from stub_aws.console import prices
 from workshop import costs, price_api
 
 RECORDED = {  # one ml.m5.large, 109 billable seconds: $0.0035 in the record that the price is from
@@ -79,7 +80,9 @@ def test_a_cost_shows_how_it_was_computed_and_of_when_its_price_is():
 
 
 def test_a_very_small_cost_is_not_shown_as_nothing():
-    assert str(costs.upper_bound("ml.m5.large", 1, max_run_s=1)).startswith("$0.000032 = 1 s")
+    assert str(costs.upper_bound("ml.m5.large", 1, max_run_s=1)).startswith(
+        "less than $0.0001: 1 s"
+    )
 
 
 def test_storage_price_is_per_gib_and_month():
@@ -169,6 +172,36 @@ def test_a_list_of_jobs_costs_its_sum_and_counts_each_machine():
     assert total.usd == pytest.approx(109 / 3600 * (0.115 + 2 * 0.23))
     assert (total.seconds, total.jobs) == (327, 2)
     assert str(total) == "$0.0174 for 2 jobs and 327 billable seconds of machines"
+
+
+def test_a_bill_has_the_seconds_here_and_those_that_aws_would_bill():
+    two = RECORDED | {"BillableTimeInSeconds": 6}
+    two["ResourceConfig"] = RECORDED["ResourceConfig"] | {"InstanceCount": 2}
+    bill = costs.bill(False, RECORDED, two)
+    with costs.RECORDED_FILE.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    waits = [float(row["downloading_data_s"]) + float(row["downloading_image_s"]) for row in rows]
+    assert waits == [112, 107]
+    assert costs.startup_s() == 109.5
+    assert bill.here == costs.jobs_cost([RECORDED, two])
+    assert bill.on_aws.seconds == 109 + 2 * 6 + 3 * 109.5
+    assert bill.on_aws.usd == pytest.approx(0.115 / 3600 * (109 + 2 * 6 + 3 * 109.5))
+    assert str(bill) == (
+        "$0.0039 for the 121 s that this took here, at AWS's price; on AWS about $0.0144, where "
+        "each machine takes some 110 s more to download data and image"
+    )
+
+
+def test_on_aws_the_seconds_are_all_there_is():
+    assert costs.bill(True, RECORDED).on_aws is None
+    assert str(costs.bill(True, RECORDED)) == str(costs.jobs_cost([RECORDED]))
+
+
+def test_the_console_and_the_lessons_have_one_figure_for_aws():
+    assert costs.startup_s() == prices.STARTUP_S
+    listed = prices.read(costs.PRICE_FILE, "us-east-1")
+    ours = costs.bill(False, RECORDED).on_aws
+    assert f"on AWS about {costs.dollars(ours.usd)}," in prices.bill(RECORDED, None, listed)["cost"]
 
 
 def test_no_jobs_cost_nothing():

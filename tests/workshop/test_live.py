@@ -93,7 +93,7 @@ def test_picture_of_a_running_job_has_status_seconds_money_metrics_and_last_line
     lines = text.splitlines()
     assert lines[0] == "job-1   InProgress"
     assert lines[1] == "  Starting 40 s   Training 36 s"
-    assert "billable so far: $0.0023 = 36 s x 2 x ml.m5.large" in lines[2]
+    assert "billable so far: $0.0023: 36 s x 2 x ml.m5.large" in lines[2]
     assert lines[3].split() == ["validation:loss", "0.5", "(3", "values,", "0.4", "to", "0.9)"]
     assert lines[4:6] == ["  the last of 5 lines:", "  | second"]
     assert len(lines[6]) == live.WIDTH

@@ -17,6 +17,10 @@ from typing import Any
 
 NEEDED = ("instance_type", "usd_per_hour")
 
+# What AWS bills on each machine before the script starts, and this machine does not take: the
+# downloads of data and image, as two jobs recorded them (outputs stored in a public notebook).
+STARTUP_S = 109.5
+
 
 class PriceError(ValueError):
     """A price file cannot be used; the message says which line and why."""
@@ -88,7 +92,7 @@ def bill(
 
     Returns:
         `billed_seconds`, those of all instances together; `usd`, None where no price is known; and
-        `cost`, the sum as a sentence.
+        `cost`, the sum as a sentence, with what it would be on AWS.
     """
     start = description.get("TrainingStartTime")
     end = description.get("TrainingEndTime", moment)
@@ -104,5 +108,7 @@ def bill(
     else:
         price = prices[instance_type]
         usd = seconds * count / 3600 * price.usd_per_hour
-        cost = f"{machines} ({price})"
+        on_aws = usd + STARTUP_S * count / 3600 * price.usd_per_hour
+        cost = f"{machines} ({price}); on AWS about ${on_aws:.4f}, with some {STARTUP_S:.0f} s "
+        cost += "more on each machine to download data and image"
     return {"billed_seconds": seconds * count, "usd": usd, "cost": cost}

@@ -17,7 +17,7 @@ export function duration(seconds) {
 
 export function dollars(usd) {
   if (usd === null) return "–";
-  return `$${usd.toFixed(usd >= 0.001 || usd === 0 ? 4 : 6)}`;
+  return usd > 0 && usd < 0.0001 ? "< $0.0001" : `$${usd.toFixed(4)}`;
 }
 
 export function bytes(size) {
