@@ -104,7 +104,7 @@ class _Archives:
         self._patience = patience
         self._packer = Packer(patience, note)
 
-    def store(self, name: str, hosts: list[Left], place: str) -> str | None:
+    def store(self, name: str, hosts: list[Left], folder_of_job: str) -> str | None:
         """Store it as `NAME.tar.gz`; return its address, or None where nothing is in the folder.
 
         Raises:
@@ -112,7 +112,7 @@ class _Archives:
             ends.StopRequested, ends.JobFailed: The job shall end.
         """
         archive = self._folder / f"{name}.tar.gz"
-        if not self._packer.pack(hosts, place, archive):
+        if not self._packer.pack(hosts, folder_of_job, archive):
             return None
         uri = artifact_uri(self._job, archive.name)
         with archive.open("rb") as file:
@@ -130,7 +130,7 @@ class _Objects:
         self._patience = patience
         self._note = note
 
-    def store(self, name: str, hosts: list[Left], place: str) -> str | None:
+    def store(self, name: str, hosts: list[Left], folder_of_job: str) -> str | None:
         """Store the files below `NAME/`; return that address, or None where there are none.
 
         Of files with the same path the first host's is stored. A link is stored as what it leads
@@ -140,11 +140,11 @@ class _Objects:
             UploadError: One cannot be stored.
             ends.StopRequested, ends.JobFailed: The job shall end.
         """
-        uri = artifact_uri(self._job, f"{Path(place).name}/")
+        uri = artifact_uri(self._job, f"{Path(folder_of_job).name}/")
         bucket, prefix = parse_s3_uri(uri)
         stored = set()
         for left in hosts:
-            for entry in left.entries(place):
+            for entry in left.entries(folder_of_job):
                 self._patience.check()
                 if entry.kind == "a folder" or entry.path in stored:
                     continue
@@ -205,8 +205,8 @@ def check_size(left: Left, job: Job) -> None:
     """
     files = [
         (entry.stat.st_size, entry.full_path)
-        for place in (MODEL, OUTPUT)
-        for entry in left.entries(place)
+        for folder_of_job in (MODEL, OUTPUT)
+        for entry in left.entries(folder_of_job)
         if entry.kind == "a plain file"
     ]
     total = sum(size for size, _ in files)

@@ -1,4 +1,4 @@
-"""Keeps a job's folders and their places in S3 in step: its checkpoints, and TensorBoard's files.
+"""Copies a job's folders to S3 and keeps them equal: its checkpoints, and TensorBoard's files.
 
 (Developer guide, "Use checkpoints in Amazon SageMaker".) What is in S3 comes to every host before
 training. While the job runs, what is written, changed or deleted in the folder is written, changed
@@ -50,7 +50,7 @@ class FolderSync:
         active: Whether the job wants it at all.
         what: The files, for messages, e.g. `checkpoints`.
         failure: How the FailureReason begins.
-        place: The folder's path in the container.
+        container_path: The folder's path in the container.
         prefix: Of the keys, empty or with a slash at its end.
         deletes: Whether what is deleted in the folder is deleted in S3, too.
     """
@@ -58,7 +58,7 @@ class FolderSync:
     active: bool
     what: str
     failure: str
-    place: str
+    container_path: str
     bucket: str
     prefix: str
     deletes: bool
@@ -132,7 +132,7 @@ class FolderSync:
         self, view: View, known: dict[str, Fingerprint], patience: Patience
     ) -> None:
         total, present = 0, set()
-        for entry in view.walk(self.place):
+        for entry in view.walk(self.container_path):
             patience.check()
             if entry.kind != "a plain file":
                 continue
@@ -190,7 +190,7 @@ class CheckpointSync(FolderSync):
     """The checkpoints of one attempt of a job. Idle when the job has no CheckpointConfig."""
 
     what, failure = "checkpoints", "ClientError: Checkpoint upload failed"
-    place = DEFAULT_CHECKPOINT_PATH  # whatever their path in the container: it leads there
+    container_path = DEFAULT_CHECKPOINT_PATH  # also a path that the job has chosen leads there
     deletes = True
 
     def __init__(self, layouts: list[Layout], *arguments: Any) -> None:
@@ -223,8 +223,8 @@ class CheckpointSync(FolderSync):
             item = S3Object(self.bucket, key, local_name(key, self.prefix))
             for folder, known in zip(self._folders, self._known, strict=True):
                 fetch(self._s3, item, folder / item.name, patience)
-                found = (folder / item.name).stat()
-                known[item.name] = found.st_mtime_ns, found.st_size
+                status = (folder / item.name).stat()
+                known[item.name] = status.st_mtime_ns, status.st_size
 
 
 class TensorBoardSync(FolderSync):
@@ -237,6 +237,6 @@ class TensorBoardSync(FolderSync):
         super().__init__(*arguments)
         configuration = self._job.request.get("TensorBoardOutputConfig")
         self.active = configuration is not None
-        self.place = tensorboard_path(self._job)
+        self.container_path = tensorboard_path(self._job)
         self.bucket, prefix = parse_s3_uri(configuration["S3OutputPath"] if configuration else "")
         self.prefix = below(prefix, self._job.name, "tensorboard-output") + "/"

@@ -92,7 +92,7 @@ class Layout:
         }
         return {path: folder for path, (folder, default) in asked.items() if path != default}
 
-    def seen_by_job(self, wanted: Mapping[str, Path]) -> View:
+    def files_of_job(self, wanted: Mapping[str, Path]) -> View:
         """Return the files of the host by the paths that its processes know."""
         folders = {"/opt/ml": self.ml}
         folders |= {p: f for p, f in wanted.items() if not Path(p).is_relative_to("/opt/ml")}
@@ -157,19 +157,19 @@ class HostRequest:
             "hosts_file": _write(self.layout.root / "hosts", self._hosts_lines()),
             "cores": self.cores,
             "cores_file": _write(self.layout.root / "cores", [",".join(map(str, self.cores))]),
-            **view.arrangement(self._places()),
+            **view.arrangement(self._folders()),
             "read_only": self.layout.read_only,
             "command": self.command,
             "environment": _environment(self, isolated),
             "working_directory": "/" if isolated else str(self.layout.root),
         }
 
-    def _places(self) -> dict[str, Path]:
+    def _folders(self) -> dict[str, Path]:
         """Return the folders of the host by their paths inside."""
-        places = {"/opt/ml": self.layout.ml, CONTAINERS_INSIDE: CONTAINERS, **self.wanted}
+        folders = {"/opt/ml": self.layout.ml, CONTAINERS_INSIDE: CONTAINERS, **self.wanted}
         if view.home_inside() == view.HOME_INSTEAD:
-            places[view.HOME_INSTEAD] = self.layout.root / "home"
-        return places
+            folders[view.HOME_INSTEAD] = self.layout.root / "home"
+        return folders
 
     def _hosts_lines(self) -> list[str]:
         # The names of STS lead nowhere, so that no call of a script can reach the real AWS.
@@ -216,11 +216,11 @@ class Instance:
             self._output.finish()
         return code if self._output.done() else None
 
-    def send(self, word: str) -> None:
+    def send(self, command: str) -> None:
         """`stop` (SIGTERM) or `kill` (SIGKILL) all processes of this host."""
         # Unbuffered: what a host that has ended did not read must not be tried again at close.
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._lifeline.fileno(), f"{word}\n".encode())
+            os.write(self._lifeline.fileno(), f"{command}\n".encode())
 
     def close(self) -> None:
         """End whatever still runs, within limits, and let go of the pipes."""
@@ -236,8 +236,8 @@ class Instance:
         code = self._process.returncode
         if self._isolated or not (self._output.held or code is None or code < 0):
             return
-        found = end_leftovers(self._pipe, str(self._base), self._label)
-        if self._output.held and not found:
+        ended = end_leftovers(self._pipe, str(self._base), self._label)
+        if self._output.held and not ended:
             say(f"something that {self._label} left running has its log open and was not found")
 
     def _ends(self) -> bool:
@@ -316,8 +316,10 @@ def _differences(layout: Layout, isolated: bool) -> list[str]:
             f"stub AWS: hosts have no namespaces here ({why_no_namespaces()}), so /opt/ml is not "
             f"there; SAGEMAKER_BASE_DIR is {layout.ml}"
         ]
-    seen = " and ".join(f"{name} ({path})" for name, path in view.in_sight().items())
-    return [f"stub AWS: this job sees what is in {seen}, which cannot be hidden"] if seen else []
+    in_sight = " and ".join(f"{name} ({path})" for name, path in view.in_sight().items())
+    if not in_sight:
+        return []
+    return [f"stub AWS: this job sees what is in {in_sight}, which cannot be hidden"]
 
 
 def cores_of(host: int, hosts: int) -> list[int]:
@@ -377,10 +379,10 @@ def _search_path(containers: str) -> str:
 def _way_to_packages() -> dict[str, str]:
     """How this machine reaches its package index, for a job's `requirements.txt`."""
     passed = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY"}
-    found = {
+    settings = {
         name: value
         for name, value in os.environ.items()
         if name.upper() in passed or name.startswith("PIP_")
     }
     direct = ",".join(filter(None, ["127.0.0.1", "localhost", os.environ.get("NO_PROXY")]))
-    return found | {"NO_PROXY": direct, "no_proxy": direct}
+    return settings | {"NO_PROXY": direct, "no_proxy": direct}

@@ -1,8 +1,8 @@
 """One training job for real: data in, the entry point under SageMaker's contract, artifacts out.
 
-What decides is what happened: the exit codes of the hosts' processes, the failure file, the clock,
-the answers of S3. Data and artifacts move with the credentials of the job's own role, so a right
-that it lacks fails the job.
+The job's end follows from the exit codes of the hosts' processes, the failure file, the clock and
+the answers of S3. Data and artifacts move with the credentials of the job's own role, so a
+permission that it lacks fails the job.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Run:
             folder = self._folder / str(attempt)
             layouts = [Layout(folder / host) for host in self._hosts]
             hosts = [
-                Left(host, layout.seen_by_job(layout.wanted(self._job)))
+                Left(host, layout.files_of_job(layout.wanted(self._job)))
                 for host, layout in zip(self._hosts, layouts, strict=True)
             ]
             outcome = self._attempt(image, layouts, hosts)
@@ -195,8 +195,8 @@ class Run:
                     feeder = PipeFeeder(self._s3, channel, mine, folder, troubles, self._note)
                     feeders.callback(feeder.close)
                     continue
-                place = layout.channel(channel.name)
-                channels.download(self._s3, channel, mine, place, patience)
+                target = layout.channel(channel.name)
+                channels.download(self._s3, channel, mine, target, patience)
                 if channel.mode == "FastFile":
                     layout.make_read_only(channel.name)
 
@@ -316,7 +316,7 @@ def role_credentials(job: Job) -> dict[str, str]:
 
 
 def client(service: str, job: Job, platform: Platform) -> Any:
-    """Return a client with the rights of the job's role."""
+    """Return a client with the permissions of the job's role."""
     return make_client(service, platform.endpoint, platform.region, role_credentials(job))
 
 

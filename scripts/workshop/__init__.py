@@ -225,8 +225,8 @@ def _etag_in_s3(session: Session, bucket: str, key: str) -> str | None:
 def _only(session: Session, prefix: str, name: str) -> None:
     bucket = session.default_bucket()
     pages = session.boto_session.client("s3").get_paginator("list_objects_v2")
-    found = pages.paginate(Bucket=bucket, Prefix=f"{prefix}/").search("Contents[].Key")
-    keys = [key for key in found if key]  # of an empty page the search gives None
+    names = pages.paginate(Bucket=bucket, Prefix=f"{prefix}/").search("Contents[].Key")
+    keys = [key for key in names if key]  # of an empty page the search gives None
     # The console's "create folder" leaves an empty object named like the prefix; it does no harm.
     extra = sorted(set(keys) - {f"{prefix}/{name}", f"{prefix}/"})
     if extra:

@@ -50,14 +50,14 @@ def applies(requirement: Requirement, python: str, system: str) -> bool:
 
 def read_lock(name: str, python: str | None = None, system: str = "Linux") -> dict:
     """Return a lock's lines by package, for one Python and system; here if none is named."""
-    found = {}
+    lines = {}
     for line in requirements(name):
         here = line.marker is None or line.marker.evaluate()
         if applies(line, python, system) if python else here:
             package = canonicalize_name(line.name)
-            assert package not in found, f"{package} has two versions"
-            found[package] = line
-    return found
+            assert package not in lines, f"{package} has two versions"
+            lines[package] = line
+    return lines
 
 
 LOCK = read_lock("requirements.txt")
@@ -493,13 +493,13 @@ CUDA = {  # a line of pip's log -> whether it tells of the build with CUDA
 }
 
 
-@pytest.mark.parametrize(("line", "told"), CUDA.items())
-def test_the_build_with_cuda_is_told_before_most_of_it_is_fetched(
-    line: str, told: bool, checkout: Path
+@pytest.mark.parametrize(("line", "printed"), CUDA.items())
+def test_the_build_with_cuda_is_named_before_most_of_it_is_fetched(
+    line: str, printed: bool, checkout: Path
 ) -> None:
     done = make_env(checkout, LOGGED=line, PIP_EXIT="1")
     sentences = [line for line in done.stdout.splitlines() if "with CUDA" in line]
-    assert len(sentences) == told
+    assert len(sentences) == printed
     for sentence in sentences:
         assert "stop here (Ctrl-C), set PIP_EXTRA_INDEX_URL to the index of CPU builds" in sentence
 
