@@ -172,9 +172,9 @@ def test_the_lesson_tells_its_home_before_it_orders_anything(number):
 def test_the_first_lesson_tells_its_home_before_it_makes_anything():
     text = code("01")
     home = text.index("workshop.home(")
-    for makes in ("workshop.session(", "upload_data(", "workshop.ensure_data(", "put_object("):
+    for makes in ("workshop.session(", "upload_file(", "workshop.ensure_data(", "put_object("):
         assert home < text.index(makes)
     prose = [cell.source for cell in cells("01") if cell.cell_type == "markdown"]
-    (after,) = [text for text in prose if text.startswith("That sentence comes from")]
+    (after,) = [text for text in prose if text.startswith("Read this sentence whenever")]
     for part in ("jobs", "storage", "notebook instance"):
         assert part in after, "it says what will cost money"
