@@ -7,7 +7,7 @@
 #   make workshop JUPYTER_ARGS="--no-browser --port 9999"
 #   make instance INSTANCE_ARGS="--yes --region eu-west-1"      see scripts/notebook_instance/instance.py
 #   make test-images IMAGE="3.2-0 2.13"   only the images with these in their names
-#   make test-aws LESSON="03 08"      on your account, only these; YES=1 does not ask
+#   make test-aws LESSON="03 12"      on your account, only these; YES=1 does not ask
 #   make PYTHON=/path/to/python3.12 … the interpreter that .venv is made from; else the newest of 3.11 to 3.13
 
 LESSON ?=

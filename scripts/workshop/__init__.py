@@ -48,6 +48,10 @@ for _name in (
     "sagemaker.telemetry",  # printed even for those who opted out; lesson 01 explains it
 ):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# Of version 3, at each order: what it does, and that it could not check a role which may not
+# simulate policies.
+logging.getLogger("sagemaker.core").setLevel(logging.WARNING)
+logging.getLogger("sagemaker.core.helper.iam_role_resolver").setLevel(logging.ERROR)
 
 
 def tags(lesson: str) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ Importing is cheap: the SDK is loaded by `module`.
 from __future__ import annotations
 
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, Protocol
 
 from workshop.refusals import WorkshopError
@@ -18,6 +19,7 @@ from workshop.refusals import WorkshopError
 MODULES = {2: "sagemaker", 3: "sagemaker.core.helper.session_helper"}
 KERNELS = {2: "Python 3 (ipykernel)", 3: "Python 3 (SageMaker SDK 3)"}
 COMMANDS = {2: "make workshop", 3: "make sdk3"}
+VENVS = {2: ".venv", 3: ".venv-sdk3"}
 RANGES = {2: '"sagemaker>=2.257,<3"', 3: "sagemaker-train"}
 
 
@@ -78,3 +80,18 @@ def check_sdk(wanted: int = 2) -> str:
 def module() -> Any:
     """Return the SDK's module that has `Session` and `get_execution_role`."""
     return import_module(MODULES[major()])
+
+
+def python(version: int) -> str:
+    """Return the path of the Python that has a version of the SDK, to start a program with it.
+
+    Raises WorkshopError where its environment is not set up.
+    """
+    root = Path(__file__).resolve().parents[2]
+    path = root / VENVS[version] / "bin" / "python"
+    if not path.exists():
+        raise WorkshopError(
+            f"The environment of version {version} of the SageMaker SDK is not set up: run "
+            f"`{COMMANDS[version]}` in {root}."
+        )
+    return str(path)

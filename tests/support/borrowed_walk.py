@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from workshop import buckets  # noqa: E402
 
-LESSONS = ["01", "08"]
+LESSONS = ["01", "12"]
 LOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 

@@ -157,34 +157,34 @@ PERMISSIONS = {
     "cloudwatch:GetMetricStatistics": Permission(read_metrics, "lesson 06 reads a job's metrics"),
     "iam:GetRole": Permission(find_the_role, "each lesson finds the execution role"),
     "iam:PassRole": Permission(order_a_job, "`fit` passes the role to the job"),
-    "logs:DeleteLogStream": Permission(clean_up, "lesson 08 cleans up"),
+    "logs:DeleteLogStream": Permission(clean_up, "lesson 12 cleans up"),
     "logs:DescribeLogStreams": Permission(
         lambda context: jobs.log(context.session, context.job), "a lesson finds a job's log"
     ),
     "logs:GetLogEvents": Permission(
         lambda context: jobs.log(context.session, context.job), "a lesson reads a job's log"
     ),
-    "s3:AbortMultipartUpload": Permission(clean_up, "lesson 08 cleans up"),
+    "s3:AbortMultipartUpload": Permission(clean_up, "lesson 12 cleans up"),
     "s3:CreateBucket": Permission(ensure_bucket, "the first lesson makes the bucket", "missing"),
-    "s3:DeleteBucket": Permission(clean_up, "lesson 08 cleans up"),
-    "s3:DeleteObject": Permission(clean_up, "lesson 08 cleans up"),
+    "s3:DeleteBucket": Permission(clean_up, "lesson 12 cleans up"),
+    "s3:DeleteObject": Permission(clean_up, "lesson 12 cleans up"),
     "s3:DeleteObjectVersion": Permission(
-        clean_up, "lesson 08 cleans up where somebody has switched versioning on", "versioned"
+        clean_up, "lesson 12 cleans up where somebody has switched versioning on", "versioned"
     ),
     "s3:GetBucketPublicAccessBlock": Permission(
         call("s3", "get_public_access_block", Bucket=BUCKET), "lesson 01 looks at the locks"
     ),
     "s3:GetBucketTagging": Permission(ensure_bucket, "each lesson looks for the bucket's tag"),
-    "s3:GetLifecycleConfiguration": Permission(READ_RULES, "lesson 08 reads the lifecycle rules"),
+    "s3:GetLifecycleConfiguration": Permission(READ_RULES, "lesson 12 reads the lifecycle rules"),
     "s3:GetObject": Permission(upload_data, "each lesson looks whether its data is there"),
     "s3:ListBucket": Permission(ensure_bucket, "each lesson looks for the bucket"),
-    "s3:ListBucketMultipartUploads": Permission(find, "lesson 08 looks for unfinished uploads"),
-    "s3:ListBucketVersions": Permission(find, "lesson 08 looks for objects and their old versions"),
-    "s3:ListMultipartUploadParts": Permission(find, "lesson 08 looks how large they are"),
+    "s3:ListBucketMultipartUploads": Permission(find, "lesson 12 looks for unfinished uploads"),
+    "s3:ListBucketVersions": Permission(find, "lesson 12 looks for objects and their old versions"),
+    "s3:ListMultipartUploadParts": Permission(find, "lesson 12 looks how large they are"),
     "s3:PutBucketPublicAccessBlock": Permission(
         ensure_bucket, "the first lesson shuts it", "missing"
     ),
-    "s3:PutLifecycleConfiguration": Permission(PUT_RULES, "lesson 08 sets a lifecycle rule"),
+    "s3:PutLifecycleConfiguration": Permission(PUT_RULES, "lesson 12 sets a lifecycle rule"),
     "s3:PutObject": Permission(upload_data, "a lesson uploads its data"),
     "s3:TagResource": Permission(ensure_bucket, "the first lesson tags the bucket", "missing"),
     "sagemaker:AddTags": Permission(order_a_job, "`fit` tags the job"),
@@ -192,9 +192,9 @@ PERMISSIONS = {
     "sagemaker:DescribeTrainingJob": Permission(
         lambda context: jobs.describe(context.session, context.job), "a lesson looks at a job"
     ),
-    "sagemaker:ListNotebookInstances": Permission(find, "lesson 08 looks for notebook instances"),
-    "sagemaker:ListTags": Permission(find, "lesson 08 asks whose a job is"),
-    "sagemaker:ListTrainingJobs": Permission(find, "lesson 08 looks for jobs"),
+    "sagemaker:ListNotebookInstances": Permission(find, "lesson 12 looks for notebook instances"),
+    "sagemaker:ListTags": Permission(find, "lesson 12 asks whose a job is"),
+    "sagemaker:ListTrainingJobs": Permission(find, "lesson 12 looks for jobs"),
     "sagemaker:StopTrainingJob": Permission(stop_a_job, "lesson 06 stops a job"),
 }
 

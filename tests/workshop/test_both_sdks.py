@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stub_jobs import needs_namespaces
+from tests.support.stub_jobs import StubProcess, needs_namespaces
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "scripts" / "workshop"
@@ -70,12 +70,14 @@ print(json.dumps(found, default=str))
 
 
 @pytest.fixture(scope="module")
-def found(stub_aws) -> dict:
+def found() -> dict:
+    """Return what the program found, on a stub of its own: it deletes the bucket."""
     if not SDK3.exists():
         pytest.fail("The environment of SDK 3 is not set up: run `make sdk3`, or `make test`.")
-    done = subprocess.run(
-        [SDK3, "-c", PROGRAM], env=stub_aws.environment, capture_output=True, text=True
-    )
+    with StubProcess() as stub:
+        done = subprocess.run(
+            [SDK3, "-c", PROGRAM], env=stub.environment, capture_output=True, text=True
+        )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 08 · What still bills, what did it cost, and how do I leave nothing behind?
+# # 12 · What still bills, what did it cost, and how do I leave nothing behind?
 #
 # Surprising bills have one of two causes: something was forgotten, or nobody
 # looked. This lesson looks. It finds everything that the workshop made in the
@@ -64,7 +64,7 @@ common = {
     "instance_type": "ml.m5.large",
     "instance_count": 1,
     "max_run": 600,
-    "tags": workshop.tags("08"),
+    "tags": workshop.tags("12"),
     "disable_profiler": True,
     "debugger_hook_config": False,
 }
@@ -103,12 +103,12 @@ forgotten_name = forgotten.latest_training_job.name
 # %%
 bucket = session.default_bucket()
 s3 = session.boto_session.client("s3")
-begun = {"Bucket": bucket, "Key": "lesson-08/broken-off.bin"}
+begun = {"Bucket": bucket, "Key": "lesson-12/broken-off.bin"}
 begun["UploadId"] = s3.create_multipart_upload(**begun)["UploadId"]
 s3.upload_part(**begun, PartNumber=1, Body=bytes(6 * 2**20))
 
 # Is it there?
-s3.list_objects_v2(Bucket=bucket, Prefix="lesson-08/")["KeyCount"]
+s3.list_objects_v2(Bucket=bucket, Prefix="lesson-12/")["KeyCount"]
 
 # %% [markdown]
 # No object is there, and the console shows none. The part is stored and
