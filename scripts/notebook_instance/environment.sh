@@ -60,7 +60,7 @@ register_kernel() { # as `make kernel` does; the user's kernels lie outside the 
 # `set -e` has no effect in a function whose result is asked for, so each ends with what can fail.
 if get_python && make_environment && register_kernel; then
     rm -rf "$STATE/tmp"
-    echo "Ready: choose the kernel Python 3 (workshop)."
+    echo "Ready: the lessons open with the kernel Python 3 (workshop)."
 else
     echo "The environment is not ready, for the reason above: bash $PWD/scripts/notebook_instance/environment.sh in a terminal tries again."
     exit 1

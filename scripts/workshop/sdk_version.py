@@ -17,7 +17,7 @@ from workshop.refusals import WorkshopError
 
 # Where each version has `Session` and `get_execution_role`.
 MODULES = {2: "sagemaker", 3: "sagemaker.core.helper.session_helper"}
-KERNELS = {2: "Python 3 (ipykernel)", 3: "Python 3 (SageMaker SDK 3)"}
+KERNELS = {2: "Python 3 (workshop)", 3: "Python 3 (SageMaker SDK 3)"}
 COMMANDS = {2: "make workshop", 3: "make sdk3"}
 VENVS = {2: ".venv", 3: ".venv-sdk3"}
 RANGES = {2: '"sagemaker>=2.257,<3"', 3: "sagemaker-train"}

@@ -72,6 +72,18 @@ def test_without_its_environment_it_starts_all_the_same(start):
     assert version == here.stdout.strip()
 
 
+@pytest.mark.parametrize("kernel", [kernels.SDK_2, kernels.SDK_3], ids=lambda one: one["name"])
+def test_a_lesson_opens_with_its_kernel_here_and_on_an_instance(kernel, monkeypatch):
+    """Both make the kernel under the name that is in the notebook, so that nobody must choose."""
+    monkeypatch.setenv(kernels.VARIABLE, "")
+    kernels.offer()
+    specification = KernelSpecManager().get_kernel_spec(kernel["name"])
+    assert specification.display_name == kernel["display_name"]
+    install = f'--name {kernel["name"]} --display-name "{kernel["display_name"]}"'
+    for file in ("Makefile", "scripts/notebook_instance/environment.sh"):
+        assert install in (ROOT / file).read_text(encoding="utf-8")
+
+
 def test_the_specification_holds_no_path_of_a_machine():
     specification = json.loads((FOLDER / "kernel.json").read_text(encoding="utf-8"))
     assert specification["argv"][:2] == ["python", "{resource_dir}/start.py"]

@@ -35,7 +35,7 @@ pytestmark = [needs_namespaces, pytest.mark.one_worker]
 ROOT = Path(__file__).resolve().parents[2]
 CLONE = PERSISTENT / "sagemaker-workshop"
 FIVE_MINUTES = 300
-READY = "Ready: choose the kernel Python 3 (workshop)."
+READY = "Ready: the lessons open with the kernel Python 3 (workshop)."
 JUPYTER = [sys.executable, "-m", "jupyter"]  # stands for the instance's own
 
 

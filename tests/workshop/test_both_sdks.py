@@ -103,7 +103,7 @@ def test_session_jobs_costs_and_cleanup_work_with_sdk_3(found):
 @needs_namespaces
 def test_a_lesson_of_version_2_says_which_kernel_it_needs(found):
     assert "needs version 2 of the SageMaker SDK, this kernel has 3 (" in found["of version 2"]
-    assert "run `make workshop` and choose the kernel Python 3 (ipykernel)" in found["of version 2"]
+    assert "run `make workshop` and choose the kernel Python 3 (workshop)" in found["of version 2"]
 
 
 def imports(path: Path) -> set[str]:
