@@ -123,13 +123,13 @@ def _is_only_quoted(old: str, new: str) -> bool:
 
 def by_reason(rows: list[Difference]) -> list[dict[str, str]]:
     """Return differences for people: one row for each reason, with the first of its fields."""
-    found: dict[str, dict[str, str]] = {}
+    by_cause: dict[str, dict[str, str]] = {}
     for row in rows:
-        line = found.setdefault(
+        line = by_cause.setdefault(
             row.why, {"field": row.field, "SDK 2": shown(row.old), "SDK 3": shown(row.new)}
         )
         line["why"] = row.why
-    return list(found.values())
+    return list(by_cause.values())
 
 
 def shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The names of version 2 of the SageMaker SDK, and what version 3 has in their place.
+"""The names of version 2 of the SageMaker SDK, and those of version 3 that replace them.
 
     .venv/bin/python -m workshop.sdk_names         what version 2 has that a table must answer for
     sdk_names.table()                              lesson 10's tables
@@ -114,19 +114,19 @@ def is_there(name: str) -> bool:
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         try:
-            found: Any = import_module(".".join(parts[:end]))
+            value: Any = import_module(".".join(parts[:end]))
         except ModuleNotFoundError:
             continue
         for part in parts[end:]:
-            fields = getattr(found, "model_fields", {})  # of a class of pydantic's
-            found = fields.get(part) or getattr(found, part, None)
-        return found is not None
+            fields = getattr(value, "model_fields", {})  # of a class of pydantic's
+            value = fields.get(part) or getattr(value, part, None)
+        return value is not None
     return False
 
 
-def new_names(place: str) -> Iterator[str]:
+def new_names(row: str) -> Iterator[str]:
     """Yield the names with dots of a row of ARGUMENTS; none where the argument is gone."""
-    argument, _, config = place.partition(" ")
+    argument, _, config = row.partition(" ")
     if argument:
         yield f"sagemaker.train.ModelTrainer.{argument}"
     if config:
