@@ -357,11 +357,8 @@ def test_a_channel_without_a_content_type_is_libsvm():
     [
         ("csv", "csv"),
         ("text/csv", "csv"),
-        ("text/csv;label_size=1", "csv"),
-        ("TEXT/CSV; charset=utf8; label_size=1", "csv"),
         ("libsvm", "libsvm"),
         ("text/x-libsvm", "libsvm"),
-        ("text/libsvm ;charset=utf8", "libsvm"),
         ("application/x-parquet", "parquet"),
         ("application/x-recordio-protobuf", "recordio-protobuf"),
     ],
@@ -369,6 +366,14 @@ def test_a_channel_without_a_content_type_is_libsvm():
 def test_content_types(content_type, kind):
     channels.validate({"train": {**FILE, "ContentType": content_type}})
     assert channels.data_format(content_type) == kind
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/csv; label_size=1", "text/csv;charset=utf8", "TEXT/CSV", "text/csv "]
+)
+def test_a_content_type_is_compared_as_it_stands(content_type):
+    with pytest.raises(UserError, match="Channel configuration for 'train' channel is not"):
+        channels.validate({"train": {**FILE, "ContentType": content_type}})
 
 
 def test_a_label_of_another_size_is_refused():
@@ -1099,7 +1104,7 @@ def container(name, host):
             if process.environ().get("TRAINING_JOB_NAME") != name:
                 continue
             resources = Path(f"/proc/{process.pid}/root/opt/ml/input/config/resourceconfig.json")
-            if "toolkit" in process.cmdline() and (
+            if "/opt/containers/toolkit.py" in process.cmdline() and (
                 json.loads(resources.read_text())["current_host"] == host
             ):
                 return process
