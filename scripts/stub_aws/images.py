@@ -67,6 +67,12 @@ IMAGES = {
 }
 
 
+# What AWS no longer patches and this stub does not run: repository -> what it is, and what to use.
+LEGACY = {
+    "xgboost": "XGBoost 0.72, the algorithm before it had versions. Use sagemaker-xgboost",
+}
+
+
 class UnknownImage(ValueError):
     """The stub has nothing that could stand in for this image."""
 
@@ -78,11 +84,20 @@ def find(uri: str) -> Image:
     Raises:
         UnknownImage: Its repository is not in the table; the message names those that are.
     """
-    repository = uri.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
     try:
-        return IMAGES[repository]
+        return IMAGES[repository_of(uri)]
     except KeyError:
         known = ", ".join(sorted(IMAGES))
         raise UnknownImage(
             f"The stub AWS has no stand-in for the image {uri}. It knows the repositories {known}."
         ) from None
+
+
+def repository_of(uri: str) -> str:
+    """Return the name of an image's repository."""
+    return uri.rsplit("/", 1)[-1].split("@")[0].split(":")[0]
+
+
+def legacy(uri: str) -> str | None:
+    """Return what a legacy image is, and what to use instead; None for every other one."""
+    return LEGACY.get(repository_of(uri))

@@ -57,7 +57,9 @@ INSTRUCTIONS = (
 TO_START = ("PATH", "LD_LIBRARY_PATH")
 LOCALE = ("LANG", "LC_ALL", "LC_CTYPE")  # how paths are written
 END_S = 15.0  # for the end of a host, before it is ended harder, and before it is left
-TOOLKIT = [sys.executable, "-m", "toolkit"]  # in `containers/`
+# Lists of places in a container's environment, and what stands between two. A job's own come first;
+# what this machine needs to start a host stays.
+LISTS = {"PATH": ":", "LD_LIBRARY_PATH": ":", "PYTHONPATH": ":", "NO_PROXY": ",", "no_proxy": ","}
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class HostRequest:
         addresses: Host name -> IP address, for all hosts of the job.
         environment: The container's variables, but for those that this machine needs.
         cores: The numbers of the processor cores that it may use.
-        command: What the container runs; the training toolkit unless the job names another.
+        command: What the container runs; nothing stands for the training toolkit.
         wanted: The folders that the job wants at paths of its own, by these paths.
         offline: Whether it has no network but itself.
     """
@@ -159,7 +161,7 @@ class HostRequest:
             "cores_file": _write(self.layout.root / "cores", [",".join(map(str, self.cores))]),
             **view.arrangement(self._folders()),
             "read_only": self.layout.read_only,
-            "command": self.command,
+            "command": self.command or toolkit(self.layout, isolated),
             "environment": _environment(self, isolated),
             "working_directory": "/" if isolated else str(self.layout.root),
         }
@@ -347,28 +349,43 @@ def _variables(*names: str) -> dict[str, str]:
 
 def _environment(request: HostRequest, isolated: bool) -> dict[str, str]:
     """Return the container's environment: AWS's part of it, and what this machine needs."""
-    own = {
+    layout = request.layout
+    asked = {"HOME": view.home_inside(), "LANG": "C.UTF-8", **request.environment}
+    needed = {
         **_way_to_packages(),
         **_variables(*INSTRUCTIONS, *TO_START),
-        "PATH": _search_path(CONTAINERS_INSIDE if isolated else str(request.layout.containers)),
-        "HOME": view.home_inside(),
-        "LANG": "C.UTF-8",
+        "PATH": _search_path(_containers(layout, isolated)),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONPATH": CONTAINERS_INSIDE,
         "CURRENT_HOST": request.name,
-        **request.environment,
     }
-    if isolated:
-        return own
-    layout = request.layout
-    return own | {
-        "SAGEMAKER_BASE_DIR": str(layout.ml),
-        "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit then does not wait for algo-1 to resolve
-        "HOME": str(layout.root / "home"),
-        "TMPDIR": str(layout.root / "tmp"),
-        "PIP_TARGET": str(layout.root / "packages"),
-        "PYTHONPATH": os.pathsep.join([str(layout.root / "packages"), str(layout.containers)]),
+    if not isolated:
+        needed["PYTHONPATH"] = str(layout.root / "packages")
+        asked |= {
+            "SAGEMAKER_BASE_DIR": str(layout.ml),
+            "SM_STUDIO_LOCAL_MODE": "true",  # the toolkit does not wait for algo-1 to resolve
+            "HOME": str(layout.root / "home"),
+            "TMPDIR": str(layout.root / "tmp"),
+            "PIP_TARGET": str(layout.root / "packages"),
+        }
+    joined = {
+        name: sign.join([asked[name], needed[name]])
+        for name, sign in LISTS.items()
+        if asked.get(name) and needed.get(name)
     }
+    return needed | asked | joined
+
+
+def _containers(layout: Layout, isolated: bool) -> str:
+    """Return where a host finds what the images add to the toolkit."""
+    return CONTAINERS_INSIDE if isolated else str(layout.containers)
+
+
+def toolkit(layout: Layout, isolated: bool) -> list[str]:
+    """Return the command that starts the training toolkit, by its path.
+
+    A job's PYTHONPATH is its own affair: the toolkit is found without it.
+    """
+    return [sys.executable, f"{_containers(layout, isolated)}/toolkit.py"]
 
 
 def _search_path(containers: str) -> str:

@@ -8,6 +8,7 @@ is refused by name, because moto would invent its results.
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -55,19 +56,22 @@ FROM_MOTO = frozenset(
 
 # The SDK's `fit` describes a job at once and then sleeps 10 s a round, describing again after 30 s.
 # Its first DescribeTrainingJob is therefore answered when the job ends or after this many seconds,
-# so that `fit` returns with the job. Any later one, and any other client's, is answered at once.
+# so that `fit` returns with the job. `fit` asks right after it has created the job: a call that
+# comes later is a program's that polls. That, any second one, and any other client's is answered at
+# once.
 FIRST_DESCRIBE_HOLD_S = 45  # below botocore's read timeout of 60 s
+FIT_ASKS_WITHIN_S = 1.0
 SDK_USER_AGENT = "AWS-SageMaker-Python-SDK"
 
 PAGE = 10
 
 
 class TrainingProvider(SageMakerResponse):
-    """Handles one request; `store` and `executor` are set on the class made by `bind`."""
+    """Handles one request; what a stub has of its own is set on the class made by `bind`."""
 
     store: Store
     executor: Executor
-    endpoint: str
+    platform: Platform
     quotas: dict[str, int]
 
     # ---- Dispatch ------------------------------------------------------------------------------
@@ -77,6 +81,12 @@ class TrainingProvider(SageMakerResponse):
         try:
             if operation not in TRAINING | FROM_MOTO:
                 raise NotInStub(f"The stub AWS does not implement sagemaker:{operation}.")
+            if operation in TRAINING and self.region != self.platform.region:
+                raise NotInStub(
+                    f"The stub AWS has training jobs in {self.platform.region} alone, and this "
+                    f"client's region is {self.region}. Start the stub with --region "
+                    f"{self.region}, or give the client the other region."
+                )
             self._validate(operation)
             if operation in TREATMENT and (path := refused(operation, self.request_body)):
                 raise NotInStub(f"The stub AWS does not obey {path} of sagemaker:{operation}.")
@@ -127,8 +137,9 @@ class TrainingProvider(SageMakerResponse):
 
     def describe_training_job(self) -> ActionResult:
         job = self._job(self.request_body["TrainingJobName"])
-        if SDK_USER_AGENT in self.headers.get("User-Agent", "") and not job.first_describe_answered:
-            job.first_describe_answered = True
+        first, job.first_describe_answered = not job.first_describe_answered, True
+        at_once = time.monotonic() - job.created_at < FIT_ASKS_WITHIN_S
+        if first and at_once and SDK_USER_AGENT in self.headers.get("User-Agent", ""):
             self.store.wait_until_final(job, FIRST_DESCRIBE_HOLD_S)
         return ActionResult(describe(job))
 
@@ -203,7 +214,7 @@ class TrainingProvider(SageMakerResponse):
 
     def _check_channels(self, job: Job) -> None:
         """SageMaker lists every channel, with the job's role, before it accepts the job."""
-        s3 = client("s3", job, Platform(self.store, self.endpoint, self.region))
+        s3 = client("s3", job, self.platform)
         for channel in channels.channels_of(job):
             uri = channel.uri
             detail = ""
@@ -225,11 +236,14 @@ class TrainingProvider(SageMakerResponse):
                 )
 
 
-def bind(
-    store: Store, executor: Executor, endpoint: str, quotas: dict[str, int]
-) -> type[TrainingProvider]:
+def bind(platform: Platform, executor: Executor, quotas: dict[str, int]) -> type[TrainingProvider]:
     """Return a provider class for one running stub (moto makes an instance for each request)."""
-    members = {"store": store, "executor": executor, "endpoint": endpoint, "quotas": quotas}
+    members = {
+        "store": platform.store,
+        "platform": platform,
+        "executor": executor,
+        "quotas": quotas,
+    }
     return type("BoundTrainingProvider", (TrainingProvider,), members)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from . import first_party
+from . import first_party, images
 from .channels import mode_of
 from .configuration import DEFAULT_TENSORBOARD_PATH
 from .errors import NotInStub, invalid
@@ -14,6 +14,15 @@ from .metrics import Expression
 
 DEFAULT_MAX_RUNTIME_S = 24 * 3600
 RESERVED = ("/opt/ml", "/tmp", "/usr/local/nvidia")  # noqa: S108 - folders inside a container
+# Hyperparameter of the SDK's -> the key of the Estimator's `distribution` that it comes from.
+DISTRIBUTIONS = {
+    "sagemaker_mpi_enabled": "mpi",
+    "sagemaker_parameter_server_enabled": "parameter_server",
+    "sagemaker_multi_worker_mirrored_strategy_enabled": "multi_worker_mirrored_strategy",
+    "sagemaker_distributed_dataparallel_enabled": "smdistributed or pytorchddp",
+    "sagemaker_pytorch_ddp_enabled": "pytorchddp",
+    "sagemaker_pytorch_xla_multi_worker_enabled": "pytorchxla",
+}
 # Their volumes are local disks, encrypted by the hardware (API reference, ResourceConfig).
 LOCAL_STORAGE = ("ml.c5d.", "ml.c6id.", "ml.g4dn.", "ml.g5.", "ml.m5d.", "ml.p3dn.", "ml.p4d.")
 
@@ -34,6 +43,8 @@ def complete(request: dict[str, Any]) -> None:
     check_resources(request["ResourceConfig"])
     check_channels(request)
     check_tensorboard(request)
+    check_image(request)
+    check_distribution(request)
     define_metrics(request)
     check_metrics(request)
 
@@ -137,6 +148,31 @@ def check_tensorboard(request: dict[str, Any]) -> None:
             '"LocalPath" of "TensorBoardOutputConfig" cannot start with the following reserved '
             f"path: [{', '.join(RESERVED)}]"
         )
+
+
+def check_image(request: dict[str, Any]) -> None:
+    """Refuse a legacy image, which would fail the job minutes later.
+
+    Raises:
+        NotInStub: It is one.
+    """
+    uri = request["AlgorithmSpecification"]["TrainingImage"]
+    if explanation := images.legacy(uri):
+        raise NotInStub(f"The stub AWS does not run the legacy image {uri}: it is {explanation}.")
+
+
+def check_distribution(request: dict[str, Any]) -> None:
+    """Refuse a `distribution` of the SDK's that nothing here would start.
+
+    Raises:
+        NotInStub: The request asks for one.
+    """
+    for name, value in request.get("HyperParameters", {}).items():
+        if name in DISTRIBUTIONS and value.strip('"').lower() == "true":
+            raise NotInStub(
+                f"The stub AWS cannot start a training job with distribution {DISTRIBUTIONS[name]} "
+                f"(hyperparameter {name}). It starts torch_distributed, in the PyTorch image."
+            )
 
 
 def define_metrics(request: dict[str, Any]) -> None:

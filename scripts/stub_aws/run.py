@@ -33,7 +33,7 @@ from .ends import (
     files_gone,
 )
 from .folder_sync import CheckpointSync, TensorBoardSync
-from .instance import TOOLKIT, HostRequest, Instance, Layout, cores_of, namespaces_available
+from .instance import HostRequest, Instance, Layout, cores_of, namespaces_available
 from .logs import LogStream, MetricRecorder
 from .packing import Left, UploadError
 from .pipes import PipeFeeder
@@ -341,11 +341,10 @@ def environment_variables(job: Job, image: images.Image, platform: Platform) -> 
 
 
 def container_command(job: Job) -> list[str]:
-    """Return what the container runs: the job's own entrypoint where it names one, else the
-    image's."""
+    """Return the entrypoint that a job names; nothing where it leaves that to the image."""
     specification = job.request["AlgorithmSpecification"]
     own = specification.get("ContainerEntrypoint", [])
-    return [*own, *specification.get("ContainerArguments", [])] if own else TOOLKIT
+    return [*own, *specification.get("ContainerArguments", [])] if own else []
 
 
 def is_offline(job: Job) -> bool:

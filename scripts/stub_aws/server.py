@@ -47,8 +47,9 @@ class Server:
         mend()
         self.store = Store()
         self.quotas = QUOTAS if quotas is None else quotas
-        self.executor = Executor(Platform(self.store, self.url, region))
-        provider = bind(self.store, self.executor, self.url, self.quotas)
+        platform = Platform(self.store, self.url, region)
+        self.executor = Executor(platform)
+        provider = bind(platform, self.executor, self.quotas)
         self.gate = Gate(Loud(DomainDispatcherApplication(_app_factory(provider))), account_id)
         self._http.app = self.gate
         self._thread = threading.Thread(

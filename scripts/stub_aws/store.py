@@ -84,7 +84,8 @@ class Job:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     stop_requested: bool = False
     first_describe_answered: bool = False
-    ended_at: float | None = None  # on the monotonic clock
+    created_at: float = field(default_factory=time.monotonic)
+    ended_at: float | None = None  # as created_at, on the monotonic clock
     reused_by: str | None = None  # the job that took over its warm pool
     reused_after_s: float = 0.0
 

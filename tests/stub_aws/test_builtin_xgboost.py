@@ -5,14 +5,17 @@ The oracle is XGBoost itself on the same rows, and scikit-learn for the metrics 
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import math
+import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +25,11 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import scipy.sparse
 import sklearn.metrics
 import xgboost as xgb
 from botocore.exceptions import ClientError
+from sagemaker_training import encoders
 
 from stub_aws import first_party, images, run
 from stub_aws.instance import CONTAINERS
@@ -357,11 +362,8 @@ def test_a_channel_without_a_content_type_is_libsvm():
     [
         ("csv", "csv"),
         ("text/csv", "csv"),
-        ("text/csv;label_size=1", "csv"),
-        ("TEXT/CSV; charset=utf8; label_size=1", "csv"),
         ("libsvm", "libsvm"),
         ("text/x-libsvm", "libsvm"),
-        ("text/libsvm ;charset=utf8", "libsvm"),
         ("application/x-parquet", "parquet"),
         ("application/x-recordio-protobuf", "recordio-protobuf"),
     ],
@@ -369,6 +371,14 @@ def test_a_channel_without_a_content_type_is_libsvm():
 def test_content_types(content_type, kind):
     channels.validate({"train": {**FILE, "ContentType": content_type}})
     assert channels.data_format(content_type) == kind
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/csv; label_size=1", "text/csv;charset=utf8", "TEXT/CSV", "text/csv "]
+)
+def test_a_content_type_is_compared_as_it_stands(content_type):
+    with pytest.raises(UserError, match="Channel configuration for 'train' channel is not"):
+        channels.validate({"train": {**FILE, "ContentType": content_type}})
 
 
 def test_a_label_of_another_size_is_refused():
@@ -486,7 +496,16 @@ def test_an_empty_channel_has_no_rows(host):
             "Please ensure the file is in 'LIBSVM' format.",
         ),
         ({"a.parquet": "1,2"}, "parquet", "Failed to load parquet data with exception:\n"),
-        ({"a.rec": "x"}, "recordio-protobuf", "recordio-protobuf is not supported in this stub"),
+        (
+            {"a.rec": "x" * 20},
+            "recordio-protobuf",
+            "Failed to load recordio-protobuf data with exception:\nit is not recordio",
+        ),
+        (
+            {"a.rec": encoders.array_to_recordio_protobuf(np.ones((1, 2)))},
+            "recordio-protobuf",
+            "Got input data without labels.",
+        ),
     ],
 )
 def test_unreadable_files_are_refused(host, files, content_type, message):
@@ -496,7 +515,68 @@ def test_unreadable_files_are_refused(host, files, content_type, message):
     assert str(refused.value).startswith(message)
 
 
-def test_pipe_mode_is_refused(host, rows):
+def as_recordio(rows, sparse=False):
+    features = scipy.sparse.csr_matrix(rows[:, 1:]) if sparse else rows[:, 1:]
+    return encoders.array_to_recordio_protobuf(features, rows[:, 0])
+
+
+def as_parquet(rows):
+    buffer = io.BytesIO()
+    pd.DataFrame(rows, columns=list("yabcd")).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_recordio_protobuf_holds_the_same_rows_as_csv(host, rows, sparse):
+    files = {"a.rec": as_recordio(rows[:100], sparse), "b.rec": as_recordio(rows[100:], sparse)}
+    host.add("train", files, "application/x-recordio-protobuf")
+    assert same(load(host), rows)
+
+
+def test_a_record_that_is_cut_off_is_refused(host, rows):
+    host.add("train", {"a.rec": as_recordio(rows)[:-9]}, "application/x-recordio-protobuf")
+    with pytest.raises(UserError, match="the last record is cut off"):
+        load(host)
+
+
+def pipe(host, name, content, epoch=0):
+    """Let a channel come by a pipe, as the stub feeds it."""
+    path = host.root / f"{name}_{epoch}"
+    os.mkfifo(path)
+    threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "pack"),
+    [("application/x-parquet", as_parquet), ("application/x-recordio-protobuf", as_recordio)],
+)
+def test_pipes_bring_objects_one_after_another(host, rows, content_type, pack):
+    host.add("train", {}, content_type, TrainingInputMode="Pipe")
+    content = pack(rows[:100]) + pack(rows[100:200]) + pack(rows[200:])
+    for epoch in range(2):  # each reading takes the pipe of the next epoch
+        pipe(host, "train", content, epoch)
+        assert same(load(host, pipe=True), rows)
+
+
+def test_a_mark_within_parquet_data_divides_no_file(host, rows):
+    text = ["PAR1PAR1" * 3, "x"]
+    files = []
+    for label in (0.0, 1.0):
+        buffer = io.BytesIO()
+        frame = pd.DataFrame({"y": [label, 1 - label], "text": text})
+        frame.to_parquet(buffer, compression=None)
+        files.append(buffer.getvalue())
+    assert b"PAR1PAR1" in files[0]
+    assert data.parquet_files(b"".join(files)) == files
+
+
+def test_an_empty_pipe_has_no_rows(host):
+    host.add("train", {}, "application/x-parquet", TrainingInputMode="Pipe")
+    pipe(host, "train", b"")
+    assert load(host, pipe=True) is None
+
+
+def test_csv_does_not_come_by_a_pipe(host, rows):
     host.add("train", {"a.csv": as_csv(rows)})
     with pytest.raises(UserError, match="Pipe mode not supported for csv"):
         load(host, pipe=True)
@@ -1107,7 +1187,7 @@ def container(name, host):
             if process.environ().get("TRAINING_JOB_NAME") != name:
                 continue
             resources = Path(f"/proc/{process.pid}/root/opt/ml/input/config/resourceconfig.json")
-            if "toolkit" in process.cmdline() and (
+            if "/opt/containers/toolkit.py" in process.cmdline() and (
                 json.loads(resources.read_text())["current_host"] == host
             ):
                 return process

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -190,6 +191,27 @@ def test_the_first_description_for_the_sdk_is_held_until_the_job_has_ended(accou
         assert not held.done()
         meeting.release()
         assert held.result(PATIENCE_S)["TrainingJobStatus"] == "Completed"
+
+
+def test_a_program_that_polls_sees_the_job_train_and_stops_it(sdk, estimator):
+    with Meeting() as meeting:
+        model = estimator("meet(); time.sleep(600)", meeting)
+        model.fit(wait=False)
+        meeting.wait()
+        time.sleep(provider.FIT_ASKS_WITHIN_S)  # as a program that polls has it between its calls
+        began = time.monotonic()
+        assert model.latest_training_job.describe()["SecondaryStatus"] == "Training"
+        assert time.monotonic() - began < 10
+        model.latest_training_job.stop()
+        meeting.release()
+    eventually(
+        "the end",
+        lambda: (
+            model.latest_training_job.describe()["TrainingJobStatus"]
+            in ("Stopped", "Failed", "Completed")
+        ),
+    )
+    assert model.latest_training_job.describe()["TrainingJobStatus"] == "Stopped"
 
 
 def test_a_long_job_is_described_while_it_runs(account, monkeypatch):

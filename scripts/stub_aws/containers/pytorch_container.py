@@ -9,6 +9,13 @@ import os
 from sagemaker_training import environment, runner, torch_distributed
 from script_mode import run_script
 
+# Modules of the image that scripts import and that need not be here.
+CARRIES = (
+    *("PIL", "cv2", "h5py", "imageio", "matplotlib", "mpi4py", "numba", "pandas", "requests"),
+    *("sagemaker", "scipy", "seaborn", "shap", "sklearn", "torchaudio", "torchdata"),
+    *("torchvision", "yaml"),
+)
+
 
 def main() -> None:
     """Run the learner's script with the launcher that the job asks for."""
@@ -20,7 +27,7 @@ def main() -> None:
     torch_distributed.MASTER_PORT = port
     # What torchrun takes for a single host, in place of 29500. (On its command line another wins.)
     os.environ["PET_MASTER_PORT"] = port
-    run_script(env, launcher(env))
+    run_script(env, launcher(env), carries=CARRIES)
 
 
 def launcher(env: environment.Environment) -> runner.RunnerType:

@@ -21,6 +21,8 @@ from sagemaker_training import trainer
 
 def main() -> None:
     whole_lines.install()
+    # The script gets this path. Its own modules, and those of a PYTHONPATH, come before ours.
+    sys.path.append(sys.path.pop(0))
     signal.signal(signal.SIGTERM, stay_for_the_script)
     try:
         trainer.train()

@@ -5,8 +5,13 @@ import os
 
 from builtin_xgboost.errors import ToolkitError
 from sagemaker_training import environment
-from script_mode import run_script
+from script_mode import carry, run_script
 
+# Modules of the image that scripts import and that need not be here.
+CARRIES = (
+    *("PIL", "dask", "matplotlib", "mlio", "pandas", "psutil", "pyarrow", "requests", "scipy"),
+    *("sklearn", "yaml"),
+)
 LOG_FORMAT = "[%(asctime)s:%(levelname)s] %(message)s"
 LOG_TIME = "%Y-%m-%d:%H:%M:%S"
 
@@ -32,4 +37,5 @@ def main() -> None:
             # SageMaker cuts after 1024 characters.
             raise error.with_traceback(None) from None
         return
-    run_script(env)
+    carry("xgboost", "shared")
+    run_script(env, carries=CARRIES)

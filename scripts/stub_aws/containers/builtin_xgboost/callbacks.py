@@ -89,8 +89,8 @@ class SavedEachRound(TrainingCallback):
 class Checkpoints(TrainingCallback):
     """Keeps the models of this run's last rounds as `xgboost-checkpoint.ROUND`."""
 
-    def __init__(self, folder: Path, first_round: int) -> None:
-        self._folder, self._first = folder, first_round
+    def __init__(self, folder: Path, first_round: int, most: int = MOST_CHECKPOINTS) -> None:
+        self._folder, self._first, self._most = folder, first_round, most
         folder.mkdir(parents=True, exist_ok=True)
 
     def after_iteration(
@@ -98,8 +98,8 @@ class Checkpoints(TrainingCallback):
     ) -> bool:
         number = self._first + epoch
         save(model, self._folder / f"{CHECKPOINT}.{number}")
-        if epoch >= MOST_CHECKPOINTS:
-            Path(self._folder, f"{CHECKPOINT}.{number - MOST_CHECKPOINTS}").unlink(missing_ok=True)
+        if epoch >= self._most:
+            Path(self._folder, f"{CHECKPOINT}.{number - self._most}").unlink(missing_ok=True)
         return False
 
 

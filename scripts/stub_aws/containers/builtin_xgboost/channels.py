@@ -52,7 +52,8 @@ def validate(configuration: Mapping[str, Mapping[str, str]]) -> dict[str, dict[s
 def _supported(name: str, channel: Mapping[str, str]) -> bool:
     if name == CODE_CHANNEL:
         return channel["ContentType"] == "text/python"
-    kind = FORMATS.get(_bare(channel["ContentType"]))
+    # As it stands: a type with parameters (`text/csv; label_size=1`) is another one to the image.
+    kind = FORMATS.get(channel["ContentType"])
     mode = channel["TrainingInputMode"]
     return kind in MODES.get(mode, ()) and channel["S3DistributionType"] in DISTRIBUTIONS
 

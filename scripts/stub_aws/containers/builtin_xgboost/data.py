@@ -8,20 +8,23 @@ without an error, as they do on SageMaker.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import xgboost as xgb
 
-from . import say
+from . import recordio, say
 from .channels import CSV, LIBSVM, PARQUET, RECORDIO
 from .errors import UserError
 
 MAX_DEPTH = 3  # of folders below a channel's own that are read
+PARQUET_MARK = b"PAR1"  # a file begins and ends with it
 SNIPPET = 50  # characters of a line that a message shows
 NO_LABELS = (
     "Got input data without labels. Please check the input data set. If training job is running on "
@@ -38,14 +41,18 @@ def load(
     Raises:
         UserError: A file is not in that format, or a hidden one lies among them.
     """
-    refuse_what_is_not_read(data_format, pipe)
+    if pipe:
+        matrix = read_pipes(folders, data_format)
+        if matrix is not None and not matrix.get_label().size:
+            raise UserError(NO_LABELS)
+        return matrix
     if sum(map(size, folders)) == 0:
         return None
     for folder in folders:
         check_format(data_files(folder), data_format)
     files = gather(folders)
-    if data_format == PARQUET:
-        matrix = read_parquet(files)
+    if data_format in (PARQUET, RECORDIO):
+        matrix = read_binary([path.read_bytes() for path in files], data_format)
     else:
         matrix = read_text(files, data_format, csv_weights)
     if not matrix.get_label().size:
@@ -55,17 +62,50 @@ def load(
     return matrix
 
 
-def refuse_what_is_not_read(data_format: str, pipe: bool) -> None:
-    """Raise UserError for what this stand-in does not read, though the image may."""
-    if pipe:
-        raise UserError(
-            f"Pipe mode not supported for {data_format} in this stub AWS. Use File mode."
-        )
-    if data_format == RECORDIO:
-        raise UserError(
-            "recordio-protobuf is not supported in this stub AWS. Use text/csv, text/libsvm or "
-            "application/x-parquet."
-        )
+# ---- Pipe mode ---------------------------------------------------------------------------------
+
+_epochs: Counter[Path] = Counter()  # channel -> how often its data was read
+
+
+def read_pipes(folders: Sequence[Path], data_format: str) -> xgb.DMatrix | None:
+    """Return what the channels' pipes bring in their next epoch; None where that is nothing.
+
+    Raises:
+        UserError: The format cannot be read from a pipe, or the data is in another one.
+    """
+    if data_format not in (PARQUET, RECORDIO):
+        raise UserError(f"Pipe mode not supported for {data_format}. Use File mode.")
+    parts = []
+    for folder in folders:
+        content = folder.with_name(f"{folder.name}_{_epochs[folder]}").read_bytes()
+        _epochs[folder] += 1
+        if content:  # objects come one after another
+            parts += parquet_files(content) if data_format == PARQUET else [content]
+    return read_binary(parts, data_format) if parts else None
+
+
+def parquet_files(content: bytes) -> list[bytes]:
+    """Return the Parquet files that stand one after another in a stream.
+
+    One ends and the next begins with the same mark, which may be in the data, too: a piece between
+    two marks that is no file belongs to the next one.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    *starts, last = content.split(PARQUET_MARK * 2)
+    pieces = [piece + PARQUET_MARK for piece in starts] + [last]
+    files: list[bytes] = []
+    waiting = b""
+    for number, piece in enumerate(pieces):
+        waiting += piece if number == 0 else PARQUET_MARK + piece
+        try:
+            pq.ParquetFile(io.BytesIO(waiting))
+        except (pa.ArrowException, OSError):
+            continue
+        files.append(waiting)
+        waiting = b""
+    return [*files, waiting] if waiting else files  # the rest is no file: reading it says why
 
 
 # ---- Which files -------------------------------------------------------------------------------
@@ -78,7 +118,7 @@ def size(folder: Path) -> int:
         UserError: One of them is hidden.
     """
     total = 0
-    for path in folder.rglob("*"):
+    for path in [folder] if folder.is_file() else folder.rglob("*"):
         if path.is_file():
             if path.name.startswith("."):
                 raise UserError("Hidden file found in the data path! Remove that before training.")
@@ -89,6 +129,8 @@ def size(folder: Path) -> int:
 def data_files(folder: Path) -> list[Path]:
     """Return the files whose first lines are checked: those of the first folder that holds no
     other."""
+    if folder.is_file():
+        return [folder]
     for root, folders, names in os.walk(folder):
         if not folders:
             return [Path(root, name) for name in sorted(names) if not name.startswith("_")]
@@ -106,7 +148,8 @@ def gather(folders: Sequence[Path]) -> list[Path]:
     target.mkdir()
     links: list[Path] = []
     for folder in folders:
-        files = sorted(filter(Path.is_file, folder.rglob("*")))
+        paths = [folder] if folder.is_file() else folder.rglob("*")
+        files = sorted(filter(Path.is_file, paths))
         near = [path for path in files if len(path.relative_to(folder).parts) <= MAX_DEPTH]
         if near != files:
             logging.warning(
@@ -222,17 +265,36 @@ def read_text(files: Sequence[Path], data_format: str, csv_weights: bool) -> xgb
         raise UserError(f"Failed to load {data_format} data with exception:\n{error}") from None
 
 
-def read_parquet(files: Sequence[Path]) -> xgb.DMatrix:
+def read_binary(contents: Sequence[bytes], data_format: str) -> xgb.DMatrix:
+    """Return the rows of Parquet (the first column is the label) or recordio-protobuf files.
+
+    Raises:
+        UserError: One is not in that format.
+    """
+    try:
+        if data_format == PARQUET:
+            return read_parquet(contents)
+        return read_recordio(contents)
+    except (OSError, ValueError, TypeError, xgb.core.XGBoostError) as error:
+        raise UserError(f"Failed to load {data_format} data with exception:\n{error}") from None
+
+
+def read_parquet(contents: Sequence[bytes]) -> xgb.DMatrix:
     """Return the rows of parquet files: the first column is the label."""
     import pyarrow as pa  # only these jobs pay for its import
     import pyarrow.parquet as pq
 
     try:
-        table = pa.concat_tables([pq.read_table(path) for path in files])
-        values = table.to_pandas().to_numpy()
-        return xgb.DMatrix(values[:, 1:], label=values[:, 0])
-    except (pa.ArrowException, OSError, ValueError, TypeError, xgb.core.XGBoostError) as error:
-        raise UserError(f"Failed to load parquet data with exception:\n{error}") from None
+        table = pa.concat_tables([pq.read_table(io.BytesIO(content)) for content in contents])
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+    values = table.to_pandas().to_numpy()
+    return xgb.DMatrix(values[:, 1:], label=values[:, 0])
+
+
+def read_recordio(contents: Sequence[bytes]) -> xgb.DMatrix:
+    rows, labels = recordio.read(io.BytesIO(b"".join(contents)))  # files are records, no more
+    return xgb.DMatrix(rows, label=labels)
 
 
 # ---- What the image would not say --------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Where the former toolkit had what frameworks' containers use."""
