@@ -123,7 +123,10 @@ on_what = {
 # SDK that would write more objects into the bucket.
 
 # %%
-results = f"s3://{session.default_bucket()}/jobs"
+from datetime import datetime
+
+prefix = f"jobs/03-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+results = f"s3://{session.default_bucket()}/{prefix}"
 whose_and_where = {
     "role": role,
     "sagemaker_session": session,
@@ -554,9 +557,8 @@ print(costs.job_cost(failed))
 # of a job costs nothing, nor do a few kilobytes of log.)
 
 # %%
-mine = [job_name, deeper_name, wrong.latest_training_job.name]
 bucket = session.boto_session.resource("s3").Bucket(session.default_bucket())
-left = [thing for job in mine for thing in bucket.objects.filter(Prefix=f"jobs/{job}/")]
+left = list(bucket.objects.filter(Prefix=f"{prefix}/"))
 for thing in left:
     print(f"{thing.size:8} bytes  {thing.key.split('/', 1)[1]}")
 per_month = costs.storage_per_month(sum(thing.size for thing in left))

@@ -213,7 +213,10 @@ for name, package in here.items():
 # lesson 03.
 
 # %%
-results = f"s3://{session.default_bucket()}/jobs"
+from datetime import datetime
+
+prefix = f"jobs/04-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+results = f"s3://{session.default_bucket()}/{prefix}"
 common = {
     "source_dir": "../scripts/training",
     "instance_type": machine,
@@ -867,11 +870,10 @@ assert pip_said["settings"] == []
 # the bucket, and go now. (To keep a model, do not run the next cell.)
 
 # %%
-mine = [*names, boosting_name, misspelt_name, booleans_name, *installers.values()]
 bucket = session.boto_session.resource("s3").Bucket(session.default_bucket())
-left = [thing for job in mine for thing in bucket.objects.filter(Prefix=f"jobs/{job}/")]
+left = list(bucket.objects.filter(Prefix=f"{prefix}/"))
 per_month = costs.storage_per_month(sum(thing.size for thing in left))
-print(f"{len(left)} objects of {len(mine)} jobs would cost ${per_month:.6f} a month")
+print(f"{len(left)} objects would cost ${per_month:.6f} a month")
 
 # %% [markdown]
 # Next to nothing, but jobs are many and memory is short.
