@@ -111,8 +111,8 @@ channels["train"]
 from datetime import datetime
 
 image = images.uri("xgboost", session.boto_region_name)
-prefix = f"jobs/03-{datetime.now():%Y-%m-%d-%H-%M-%S}"
-results = f"s3://{bucket}/{prefix}"
+run = f"03-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+results = f"s3://{bucket}/jobs/{run}"
 
 # %% [markdown]
 # Now the complete description. `train_minimal.py` is the script that you wrote in
@@ -559,7 +559,7 @@ print(costs.job_cost(failed))  # billed like any other job
 # free, and a few kilobytes of log are nearly so.)
 
 # %%
-left = list(boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"{prefix}/"))
+left = list(boto3.resource("s3").Bucket(bucket).objects.filter(Prefix=f"jobs/{run}/"))
 size = sum(item.size for item in left)
 print(f"{len(left)} objects, {size / 2**10:.0f} KiB")
 print(f"a GiB would cost ${costs.storage_per_month(2**30):.3f} a month")

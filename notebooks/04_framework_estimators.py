@@ -215,8 +215,8 @@ for name, package in here.items():
 # %%
 from datetime import datetime
 
-prefix = f"jobs/04-{datetime.now():%Y-%m-%d-%H-%M-%S}"
-results = f"s3://{session.default_bucket()}/{prefix}"
+run = f"04-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+results = f"s3://{session.default_bucket()}/jobs/{run}"
 common = {
     "source_dir": "../scripts/training",
     "instance_type": machine,
@@ -871,7 +871,7 @@ assert pip_said["settings"] == []
 
 # %%
 bucket = session.boto_session.resource("s3").Bucket(session.default_bucket())
-left = list(bucket.objects.filter(Prefix=f"{prefix}/"))
+left = list(bucket.objects.filter(Prefix=f"jobs/{run}/"))
 per_month = costs.storage_per_month(sum(thing.size for thing in left))
 print(f"{len(left)} objects would cost ${per_month:.6f} a month")
 
