@@ -22,7 +22,7 @@ most 15, none has more than 25; no line of code is wider than 88 columns. A Mark
 directly before at least 85 % of the code cells.
 
 **Exercises.** At least one in each lesson. A Markdown cell has the heading `### Exercise 1: what
-to do`, numbered from 1. Its solution is the next code cell tagged `solution`, before the next
+to do`, numbered from 1. Its solution is one code cell tagged `solution` or several, before the next
 exercise, folded:
 
     # %% jupyter={"source_hidden": true} tags=["solution"]
@@ -144,7 +144,7 @@ def has_a_foot(cells: list[NotebookNode]) -> Problems:
 
 def solves_its_exercises(cells: list[NotebookNode]) -> Problems:
     """Check that exercises are numbered from 1, each with its folded solution in place."""
-    waiting: str | None = None
+    waiting: str | None = None  # the exercise that has no solution yet
     numbers: list[int] = []
     for i, cell in enumerate(cells, start=1):
         if cell.cell_type == "markdown":
@@ -159,7 +159,7 @@ def solves_its_exercises(cells: list[NotebookNode]) -> Problems:
                 waiting = f"Exercise {match[1]}"
                 numbers.append(int(match[1]))
         elif "solution" in _tags(cell):
-            if not waiting:
+            if not numbers:
                 yield f"cell {i}: a solution without an exercise before it"
             if cell.metadata.get("jupyter", {}).get("source_hidden") is not True:
                 yield f'cell {i}: fold the solution with jupyter={{"source_hidden": true}}'

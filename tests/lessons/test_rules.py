@@ -110,7 +110,7 @@ BAD = {
         "fold the solution",
     ),
     "a solution that does nothing": ("total - 3", "# total - 3", "does nothing"),
-    "a solution without exercise": ("total - 3", "total - 3\n\n" + SOLUTION, "without an exercise"),
+    "a solution without exercise": ("total = 1 + 1", f"4\n\n{SOLUTION}", "without an exercise"),
     "a long cell": ("assert total == 2", LONG, "26 lines, more than 25"),
     "a wide line": ("assert total == 2", f"total = {'1 + ' * 25}1", "wider than 88"),
     "long cells": ("total", LONG.replace("\n", "; \n") + "; total", "median code cell"),
@@ -160,6 +160,11 @@ BAD = {
 
 def test_a_good_sample_keeps_to_every_rule() -> None:
     assert problems(parse(GOOD)) == []
+
+
+def test_a_solution_may_have_several_cells() -> None:
+    twice = GOOD.replace(SOLUTION, f"{SOLUTION}\n# %% [markdown]\n# Then:\n\n{SOLUTION}")
+    assert problems(parse(twice)) == []
 
 
 @pytest.mark.parametrize(
