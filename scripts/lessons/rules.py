@@ -22,12 +22,14 @@ most 15, none has more than 25; no line of code is wider than 88 columns. A Mark
 directly before at least 85 % of the code cells.
 
 **Exercises.** At least one in each lesson. A Markdown cell has the heading `### Exercise 1: what
-to do`, numbered from 1. Its solution is the next code cell tagged `solution`, before the next
+to do`, numbered from 1. Its solution is one code cell tagged `solution` or several, before the next
 exercise, folded:
 
     # %% jupyter={"source_hidden": true} tags=["solution"]
 
-Between the two there may be an empty cell for the learner (a comment such as `# Your turn`).
+Between the two there may be an empty cell for the learner (a comment such as `# Your turn`). No
+cell outside a solution uses a name that only solutions make: a learner who solves an exercise
+alone, with other names, can still run all that follows.
 
 **The foot.** `## Key points` with a list, then `## Clean up`, which says what still bills and
 removes it (code cells are welcome there). No other `## ` heading follows.
@@ -46,8 +48,11 @@ checked.
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import statistics
+import symtable
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,7 +144,7 @@ def has_a_foot(cells: list[NotebookNode]) -> Problems:
 
 def solves_its_exercises(cells: list[NotebookNode]) -> Problems:
     """Check that exercises are numbered from 1, each with its folded solution in place."""
-    waiting: str | None = None
+    waiting: str | None = None  # the exercise that has no solution yet
     numbers: list[int] = []
     for i, cell in enumerate(cells, start=1):
         if cell.cell_type == "markdown":
@@ -154,7 +159,7 @@ def solves_its_exercises(cells: list[NotebookNode]) -> Problems:
                 waiting = f"Exercise {match[1]}"
                 numbers.append(int(match[1]))
         elif "solution" in _tags(cell):
-            if not waiting:
+            if not numbers:
                 yield f"cell {i}: a solution without an exercise before it"
             if cell.metadata.get("jupyter", {}).get("source_hidden") is not True:
                 yield f'cell {i}: fold the solution with jupyter={{"source_hidden": true}}'
@@ -199,6 +204,53 @@ def explains_its_code(cells: list[NotebookNode]) -> Problems:
         )
 
 
+def needs_no_solution(cells: list[NotebookNode]) -> Problems:
+    """Check that no cell outside a solution uses a name that only solutions make."""
+    of_solutions: set[str] = set()
+    of_others = set(dir(builtins))
+    for i, cell in _code(cells):
+        try:
+            made, used = _names(cell)
+        except SyntaxError as error:
+            yield f"cell {i + 1}: is not Python: {error.msg}"
+            return
+        if "solution" in _tags(cell):
+            of_solutions |= made
+            continue
+        of_others |= made
+        if lost := sorted((used & of_solutions) - of_others):
+            yield f"cell {i + 1}: uses {', '.join(lost)}, which only a solution makes"
+
+
+_MAGIC = re.compile(r"^(\s*)(?:!|%%?\w)(.*)$", flags=re.MULTILINE)
+
+
+def _names(cell: NotebookNode) -> tuple[set[str], set[str]]:
+    """Return the global names that a cell makes, and those that it uses."""
+    used = {name for m in _MAGIC.finditer(cell.source) for name in re.findall(r"\{(\w+)", m[2])}
+    if cell.source.startswith("%%"):
+        return set(), used
+    source = _MAGIC.sub(r"\1pass", cell.source)
+    # `x += 1` and `del x` need an x; they do not make it
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    added_to = [node.target for node in nodes if isinstance(node, ast.AugAssign)]
+    deleted = [name for name in names if isinstance(name.ctx, ast.Del)]
+    changed = [name for name in names if name in [*added_to, *deleted]]
+    stored = {n.id for n in names if isinstance(n.ctx, ast.Store) and n not in changed}
+    only_changed = {name.id for name in changed} - stored
+
+    top = symtable.symtable(source, "cell", "exec")
+    made = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    scopes = [top]
+    for scope in scopes:  # it grows: functions, classes and comprehensions, outer before inner
+        scopes += scope.get_children()
+        for symbol in scope.get_symbols():
+            if symbol.is_referenced() and (scope is top or symbol.is_global()):
+                used.add(symbol.get_name())
+    return made - only_changed, used | only_changed
+
+
 def names_its_failures(cells: list[NotebookNode]) -> Problems:
     """Check that the prose before a cell that must fail names the exception."""
     for i, cell in enumerate(cells):
@@ -228,6 +280,7 @@ RULES: tuple[Rule, ...] = (
     solves_its_exercises,
     has_short_cells,
     explains_its_code,
+    needs_no_solution,
     names_its_failures,
     keeps_out_of_bounds,
 )

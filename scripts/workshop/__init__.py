@@ -38,11 +38,13 @@ NOTEBOOK_METADATA = Path("/opt/ml/metadata/resource-metadata.json")
 # boto3 cuts a file of this size and more into parts of this size; the ETag then is no plain MD5.
 PART_BYTES = 8 * 2**20
 
-# Notices of the two SDKs about settings that they have read or ignored. They would be in nearly
-# every lesson's output. A level that is set before the SDKs are loaded stays.
+# Notices of the two SDKs about settings that they have read or ignored, and about each job that
+# they start. They would be in nearly every lesson's output, in red. A level that is set before the
+# SDKs are loaded stays.
 for _name in (
     "botocore.configprovider",
     "botocore.credentials",
+    "sagemaker",
     "sagemaker.config",
     "sagemaker.image_uris",
     "sagemaker.telemetry",  # printed even for those who opted out; lesson 01 explains it

@@ -49,6 +49,7 @@ total = 1 + 1
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 total + 3
+less = [step for step in (1, 2)]
 
 # %% [markdown]
 # ### Exercise 2: count down
@@ -77,6 +78,7 @@ assert total == 2
 """
 LONG = "\n".join(f"x{i} = {i}" for i in range(26))
 SOLUTION = '# %% jupyter={"source_hidden": true} tags=["solution"]\ntotal - 3\n'
+ONLY_THERE = "uses less, which only a solution makes"
 CODE = 'print(f"s3://{total}/titanic_test.csv")'
 
 BAD = {
@@ -95,7 +97,8 @@ BAD = {
     "nothing on cleaning up": ("# Nothing is left.", "#", "## Clean up is empty"),
     "an exercise without solution": (SOLUTION, "", "Exercise 2 has no solution"),
     "the same, followed by another": (
-        '# %% jupyter={"source_hidden": true} tags=["solution"]\ntotal + 3',
+        '# %% jupyter={"source_hidden": true} tags=["solution"]\ntotal + 3\n'
+        "less = [step for step in (1, 2)]",
         "",
         "Exercise 1 has no solution cell before the next",
     ),
@@ -107,7 +110,7 @@ BAD = {
         "fold the solution",
     ),
     "a solution that does nothing": ("total - 3", "# total - 3", "does nothing"),
-    "a solution without exercise": ("total - 3", "total - 3\n\n" + SOLUTION, "without an exercise"),
+    "a solution without exercise": ("total = 1 + 1", f"4\n\n{SOLUTION}", "without an exercise"),
     "a long cell": ("assert total == 2", LONG, "26 lines, more than 25"),
     "a wide line": ("assert total == 2", f"total = {'1 + ' * 25}1", "wider than 88"),
     "long cells": ("total", LONG.replace("\n", "; \n") + "; total", "median code cell"),
@@ -117,6 +120,23 @@ BAD = {
         "one code cell in ten has",
     ),
     "code without prose": (CODE, "1\n\n# %%\n2\n\n# %%\n" + CODE, "prose stands before"),
+    "a name that a solution makes": (CODE, "print(less)", ONLY_THERE),
+    "the same, in a function": (CODE, "def show():\n    print(less)", ONLY_THERE),
+    "the same, in a text": (CODE, 'print(f"{less}")', ONLY_THERE),
+    "the same, changed": (CODE, "less += [3]", ONLY_THERE),
+    "the same, deleted": (CODE, "del less", ONLY_THERE),
+    "the same, for a magic": (CODE, "%run {less}", ONLY_THERE),
+    "the same, where a function has its own": (
+        CODE,
+        "def mine():\n    less = 1\n    return less\n\n\nprint(less)",
+        ONLY_THERE,
+    ),
+    "the same, where a loop in brackets has its own": (
+        CODE,
+        "[less for less in range(3)], less",
+        ONLY_THERE,
+    ),
+    "no Python": (CODE, "1 +", "is not Python"),
     "an unnamed failure": ("a `KeyError`", "an error", "names no `Exception`"),
     "skipping": ('tags=["raises-exception"]', 'tags=["skip-execution"]', "skip-execution"),
     "changing folder by magic": (CODE, "%cd ..", "working folder"),
@@ -140,6 +160,27 @@ BAD = {
 
 def test_a_good_sample_keeps_to_every_rule() -> None:
     assert problems(parse(GOOD)) == []
+
+
+def test_a_solution_may_have_several_cells() -> None:
+    twice = GOOD.replace(SOLUTION, f"{SOLUTION}\n# %% [markdown]\n# Then:\n\n{SOLUTION}")
+    assert problems(parse(twice)) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "less = 3\nprint(less)",
+        "for less in range(3):\n    less += 1",
+        "print([less for less in range(3)])",
+        "def mine(less):\n    return less",
+        "import math as less\nless.pi",
+        "print(step)",  # the solution has it in a comprehension alone, so it makes no such name
+        "%%writefile less.py\nprint(less)",
+    ],
+)
+def test_a_cell_that_makes_its_names_needs_no_solution(code: str) -> None:
+    assert problems(parse(GOOD.replace(CODE, code))) == []
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), BAD.values(), ids=BAD.keys())

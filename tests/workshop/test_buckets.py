@@ -267,7 +267,7 @@ def test_lessons_write_where_a_borrowed_bucket_is_ours():
             r"default_bucket\(\)\}/([^\"]+)",
             r"(?:\"Bucket\": \w+, \"Key\": |Key=|key_prefix=)f?\"([^\"]+)\"",
             r"workshop\.upload\([^)]*, f?\"([^\"]+)\"\)",
-            r"Prefix=f?\"([^\"]+)\"",
+            r"\bPrefix=f?\"([^\"]+)\"",
             r" prefix = f?\"(\w[^\"]+)\"\n.*workshop\.upload",
             r"\b(?:leftovers|prefixes) = \[\"([^\"]+)\"",
         ):
