@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,7 @@ def test_the_table_answers_for_every_argument_of_version_2():
 
 ASK = """
 import json
+import re
 from workshop import sdk_names
 names = [name for place in sdk_names.ARGUMENTS.values() for name in sdk_names.new_names(place)]
 names += sdk_names.IMPORTS.values()
@@ -158,3 +160,15 @@ def test_the_other_python_is_found_or_asked_for(monkeypatch):
     monkeypatch.setitem(sdk_version.VENVS, 3, ".venv-of-nobody")
     with pytest.raises(sdk_version.WorkshopError, match="is not set up: run `make sdk3`"):
         sdk_version.python(3)
+
+
+def test_nobody_imports_from_the_address_that_will_go():
+    """`sagemaker.train.configs` says of itself that it will be removed."""
+    files = [*(ROOT / "notebooks").glob("*.py"), *CLIENTS.glob("*.py")]
+    files += (ROOT / "scripts").rglob("*.py")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    assert any("sagemaker.core.training" in text for text in texts.values())
+    old = re.compile(
+        r"(from|import) sagemaker\.train\.configs|from sagemaker\.train import configs"
+    )
+    assert [name for name, text in texts.items() if old.search(text)] == []

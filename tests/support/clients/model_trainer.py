@@ -12,8 +12,8 @@ import sys
 
 try:
     from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode
     from sagemaker.train import ModelTrainer
-    from sagemaker.train.configs import Compute, InputData, OutputDataConfig, SourceCode
 except ModuleNotFoundError:
     from sagemaker.modules import Session
     from sagemaker.modules.configs import Compute, InputData, OutputDataConfig, SourceCode
