@@ -106,10 +106,23 @@ def list_objects(s3: Any, channel: Channel) -> list[S3Object]:
     bucket, prefix = parse_s3_uri(channel.uri)
     if channel.data_type == "ManifestFile":
         return _read_manifest(s3, bucket, prefix)
+    return list_prefix(s3, bucket, prefix)
+
+
+def list_prefix(s3: Any, bucket: str, prefix: str) -> list[S3Object]:
+    """Return the objects whose keys begin with `prefix`, in the order of their keys.
+
+    Raises:
+        botocore.exceptions.ClientError: No such bucket, or no right to list it.
+    """
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
-    # A key that ends in a slash is a folder's marker, as the S3 console makes them.
-    return [S3Object(bucket, key, local_name(key, prefix)) for key in keys if not key.endswith("/")]
+    return [S3Object(bucket, key, local_name(key, prefix)) for key in keys if not is_marker(key)]
+
+
+def is_marker(key: str) -> bool:
+    """Whether it is a folder's marker, as the S3 console makes them, and no file."""
+    return key.endswith("/")
 
 
 def local_name(key: str, prefix: str) -> str:
@@ -139,7 +152,8 @@ def _read_manifest(s3: Any, bucket: str, key: str) -> list[S3Object]:
             'expected [{"prefix": "s3://bucket/folder/"}, "name", ...]'
         ) from error
     return sorted(
-        (S3Object(target, prefix + name, name) for name in names), key=lambda item: item.key
+        (S3Object(target, prefix + name, name) for name in names if not is_marker(name)),
+        key=lambda item: item.key,
     )
 
 
@@ -174,7 +188,8 @@ def fetch(s3: Any, item: S3Object, path: Path, patience: Patience) -> None:
     check_name(item)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(item.bucket, item.key, str(path), Callback=patience.check)
+        with path.open("wb") as file:  # boto3 itself would try a longer name first
+            s3.download_fileobj(item.bucket, item.key, file, Callback=patience.check)
     except (ClientError, BotoCoreError, OSError) as error:
         raise unreadable(item, error) from error
 
@@ -216,6 +231,8 @@ def cause(error: Exception) -> str:
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         return "AccessDenied: Access Denied" if code in ("403", "AccessDenied") else code
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return "its key needs a folder where another object is a file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error)

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from .artifacts import GB, below, object_key, volume_size
 from .beneath import Entry, FilesGone, Refused, View, sentence, shown
-from .channels import S3Object, cause, fetch, local_name, parse_s3_uri, unlistable
+from .channels import cause, fetch, list_prefix, parse_s3_uri, unlistable
 from .configuration import DEFAULT_CHECKPOINT_PATH, tensorboard_path
 from .ends import GRACE_S, JobFailed, Patience, StopRequested, Troubles, files_gone
 from .instance import Layout
@@ -213,14 +213,10 @@ class CheckpointSync(FolderSync):
             return
         patience = Patience(self._job, self._closing, grace_s=0)
         try:
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix
-            )
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+            items = list_prefix(self._s3, self.bucket, parse_s3_uri(self._uri)[1])
         except (ClientError, BotoCoreError) as error:
             raise unlistable(self._uri, error) from error
-        for key in keys:
-            item = S3Object(self.bucket, key, local_name(key, self.prefix))
+        for item in items:
             for folder, known in zip(self._folders, self._known, strict=True):
                 fetch(self._s3, item, folder / item.name, patience)
                 status = (folder / item.name).stat()

@@ -460,7 +460,7 @@ def test_a_checkpoint_that_s3_refuses_ends_the_job_while_it_trains(stub_aws, sec
 @pytest.mark.parametrize(
     ("keys", "named", "cause"),
     [
-        (["a", "a/b"], "a/b", "File exists"),
+        (["a", "a/b"], "a/b", "its key needs a folder where another object is a file"),
         (["n" * 300], "n" * 300, "File name too long"),
     ],
     ids=["a file and a folder of one name", "too long"],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import os
 import re
 import subprocess
 import sys
@@ -66,8 +64,7 @@ def test_two_hundred_failures_have_one_reason(monkeypatch, capfd) -> None:
     command = [sys.executable, "-S", "-u", "-c", "print('loss:', 1)\nint('12,5')"]
 
     def reason() -> tuple[int, tuple[str, ...]]:
-        run = whole_lines.run_async(command, 1, dict(os.environ), "/", subprocess.PIPE)
-        code, messages, _ = asyncio.run(run)
+        code, messages, _ = whole_lines.create(command, None, 1, cwd="/", capture_error=True)
         return code, tuple(messages)
 
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]

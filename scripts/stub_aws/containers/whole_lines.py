@@ -15,9 +15,10 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from sagemaker_training import _MPI_ERRORS_, _PYTHON_ERRORS_, process
+from sagemaker_training import _MPI_ERRORS_, _PYTHON_ERRORS_, environment, errors, process
 
 CHUNK = 64 * 1024
 MAX_LINE = 256 * 1024 - 26  # bytes; what is longer is passed on in parts
@@ -29,25 +30,38 @@ RANK = re.compile(r"\[(\d+),(\d+)\](<stdout>|<stderr>)")  # as mpirun marks line
 
 def install() -> None:
     """Let the toolkit start its scripts by this module."""
-    process.run_async = run_async
+    process.create = create
 
 
-async def run_async(
+def create(
     cmd: list[str],
+    error_classes: list[str] | None,
     processes_per_host: int,
-    env: dict[str, str],
-    cwd: str,
-    stderr: int | None,
-    error_classes: list[str] | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    capture_error: bool = False,
     **kwargs: Any,
 ) -> tuple[int, list[str], subprocess.Popen[bytes]]:
     """Run a command, as the toolkit's function of this name does.
 
     Returns:
         Its exit code; what it said of an error, on stdout and on stderr; and the process.
+
+    Raises:
+        sagemaker_training.errors.ExecuteUserScriptError: It cannot be started.
     """
     signs = [*_PYTHON_ERRORS_, *_MPI_ERRORS_, *process.process_error_classes(error_classes)]
-    child = subprocess.Popen(cmd, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, **kwargs)
+    try:
+        child = subprocess.Popen(
+            cmd,
+            env=env or os.environ,
+            cwd=cwd or environment.code_dir,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if capture_error else None,
+            **kwargs,
+        )
+    except OSError as error:
+        raise errors.ExecuteUserScriptError(error) from error
     pipes = [pipe for pipe in (child.stdout, child.stderr) if pipe]
     streams = [Stream(pipe.fileno(), processes_per_host, signs) for pipe in pipes]
     follow(child, streams)
