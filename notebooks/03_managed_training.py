@@ -322,9 +322,7 @@ plt.show()
 # Billable seconds, times machines, times price:
 
 # %%
-cost = costs.job_cost(description)
-print(cost)
-print(f"{cost.usd / bound.usd:.1%} of the bound")
+print(costs.job_cost(description))
 
 # %% [markdown]
 # This is the price of *these* seconds on that machine. If the job ran here, AWS
