@@ -113,7 +113,7 @@ def list_prefix(s3: Any, bucket: str, prefix: str) -> list[S3Object]:
     """Return the objects whose keys begin with `prefix`, in the order of their keys.
 
     Raises:
-        botocore.exceptions.ClientError: No such bucket, or no right to list it.
+        botocore.exceptions.ClientError: No such bucket, or no permission to list it.
     """
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
