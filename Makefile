@@ -24,6 +24,7 @@ TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/torchinductor
 export PYTHON LOCK_ARGS TORCHINDUCTOR_CACHE_DIR
 
 VENV_PYTHON := .venv/bin/python
+FOR_LESSON_10 = $(if $(LESSON),$(if $(filter 1 10%,$(LESSON)),sdk3),sdk3) # where it is among the lessons
 ON_STUB := $(VENV_PYTHON) -m lessons.on_stub $(VENV_PYTHON) -m
 
 .PHONY: help env sdk3 clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
@@ -48,7 +49,7 @@ workshop: env ## open the lessons in JupyterLab, with an AWS of their own on thi
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--KernelManager.transport_encryption=auto $(if $(filter 0,$(shell id -u)),--allow-root) $(JUPYTER_ARGS)
 
-lessons: env $(if $(LESSON),$(if $(filter 1 10%,$(LESSON)),sdk3),sdk3) ## execute every lesson; pages go to build/lessons/
+lessons: env $(FOR_LESSON_10) ## execute every lesson; pages go to build/lessons/
 	@$(ON_STUB) lessons.run --timeout $(TIMEOUT) $(LESSON)
 
 test: clients ## lint, then every test, the lessons among them
@@ -60,7 +61,7 @@ test: clients ## lint, then every test, the lessons among them
 		mkdir "$$scratch/tmp" && \
 		TMPDIR="$$scratch/tmp" $(VENV_PYTHON) -m pytest --basetemp="$$scratch/pytest" $(PYTEST_ARGS)
 
-test-aws: env ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
+test-aws: env $(FOR_LESSON_10) ## run the lessons on your AWS account, which bills; says how much at most, asks, cleans up
 	@$(VENV_PYTHON) -m lessons.on_aws $(if $(filter 1,$(YES)),--yes) $(LESSON)
 
 test-images: env ## run the entry points on the versions of SageMaker's images; up to 25 GB in build/images/
