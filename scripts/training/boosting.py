@@ -5,12 +5,14 @@ This imports xgboost, so import it late. XGBoost calls the methods of these clas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xgboost
 
+import titanic
+from best_so_far import BestSoFar
 from metrics import print_round
 
 if TYPE_CHECKING:
@@ -65,6 +67,33 @@ def early_stopping(rounds: int) -> xgboost.callback.TrainingCallback:
     )
 
 
+class KeepBest(xgboost.callback.TrainingCallback):
+    """Save the rounds up to the best while the training runs; it comes after early stopping.
+
+    Without early stopping the best round is the last, as it is at the end.
+    """
+
+    def __init__(
+        self, save: Callable[[bytes, dict[str, dict[str, float]], dict[str, int]], None]
+    ) -> None:
+        """``save`` gets the model, the losses of its last round by part, and the rounds."""
+        super().__init__()
+        self._save = save
+        self._best = BestSoFar()
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
+        """Save the model if there is a better one; returns False: do not stop."""
+        rounds = best_rounds(model)
+
+        def write() -> None:
+            losses = {name: log["logloss"][rounds - 1] for name, log in evals_log.items()}
+            results = {name: {"logloss": loss} for name, loss in losses.items()}
+            self._save(to_bytes(model[:rounds]), results, {"trained": epoch + 1, "kept": rounds})
+
+        self._best.offer(rounds, write)
+        return False
+
+
 class Predictions(xgboost.callback.TrainingCallback):
     """Predict at the end of the training, from the sums of leaves that XGBoost has for every row.
 
@@ -81,12 +110,26 @@ class Predictions(xgboost.callback.TrainingCallback):
 
     def after_training(self, model: xgboost.Booster) -> xgboost.Booster:
         """Predict with the rounds that early stopping keeps, and let the data go."""
-        best = model.attr("best_iteration")
-        rounds = model.num_boosted_rounds() if best is None else int(best) + 1
+        rounds = best_rounds(model)
         for name, matrix in self._data.items():
             self.probabilities[name] = model.predict(matrix, iteration_range=(0, rounds))
         self._data.clear()
         return model
+
+
+def best_rounds(model: xgboost.Booster) -> int:
+    """Return how many rounds early stopping would keep now; all of them where there is none."""
+    best = model.attr("best_iteration")
+    return int(model.num_boosted_rounds()) if best is None else int(best) + 1
+
+
+def to_bytes(model: xgboost.Booster) -> bytes:
+    """Return the model's file, without the notes of early stopping.
+
+    These differ between versions of XGBoost; the number of rounds says the same.
+    """
+    model.set_attr(**dict.fromkeys(model.attributes()))
+    return bytes(model.save_raw(raw_format="ubj"))
 
 
 def load(path: Path) -> xgboost.Booster:
@@ -99,4 +142,24 @@ def load(path: Path) -> xgboost.Booster:
         raise xgboost.core.XGBoostError("the file is not whole")
     booster = xgboost.Booster()
     booster.load_model(bytearray(data))
+    return booster
+
+
+def load_ours(path: Path) -> xgboost.Booster:
+    """Load a model that was trained on the features that titanic.py makes now.
+
+    Raises titanic.DataError if it cannot be read, or was trained on others.
+    """
+    try:
+        booster = load(path)
+    except xgboost.core.XGBoostError as error:
+        raise titanic.DataError(
+            f"{path}: XGBoost {xgboost.__version__} cannot read this model; it may be damaged, or "
+            "from a newer version (parameters.json beside it says which)"
+        ) from error
+    if tuple(booster.feature_names or ()) != titanic.FEATURES:
+        raise titanic.DataError(
+            f"{path}: trained on the features {booster.feature_names}, but titanic.py now makes "
+            f"{list(titanic.FEATURES)}; train again"
+        )
     return booster

@@ -1,4 +1,4 @@
-"""Checkpoints of a PyTorch run, and the signal at which SageMaker stops a job.
+"""Checkpoints of a PyTorch run, and the signal that asks it to stop.
 
     checkpoint = Checkpoint(folder, run={"learning_rate": 0.003, ...})
     state = checkpoint.load()           # None at the first start
@@ -98,7 +98,9 @@ class Checkpoint:
 class StopSignal:
     """Note SIGTERM instead of ending at once, so that the loop can save and end by itself.
 
-    SageMaker sends it when a job is stopped or out of time, and waits 120 seconds.
+    SageMaker sends it to the container when a job is stopped or out of time, and waits 120 seconds.
+    Whether it reaches the script depends on the image: SageMaker's toolkit does not pass it on. So
+    nothing may depend on it.
     """
 
     requested = False

@@ -9,6 +9,7 @@ Nothing in the file is ever executed.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +17,29 @@ import titanic
 from checkpoints import UNREADABLE
 
 if TYPE_CHECKING:
+    import torch
+
     from network import Network
 
 
-def to_bytes(net: Network) -> bytes:
-    """Return the content of the file, the same bytes for the same network."""
+def to_bytes(net: Network, layers: Mapping[str, torch.Tensor] | None = None) -> bytes:
+    """Return the content of the file, the same bytes for the same network.
+
+    ``layers`` are the weights to save in place of those that the network's layers have now.
+    """
     import torch
 
+    state = net.state_dict()
+    for name, weights in (layers or {}).items():
+        state[f"layers.{name}"] = weights
+    for name in state:
+        state[name] = state[name].cpu()
     file = io.BytesIO()
     content = {
         "shape": net.shape._asdict(),
         "features": list(titanic.FEATURES),
         "categories": {name: list(values) for name, values in titanic.CATEGORIES.items()},
-        "state": net.state_dict(),
+        "state": state,
     }
     torch.save(content, file)
     return file.getvalue()

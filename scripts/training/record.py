@@ -72,10 +72,20 @@ def save_run(
     Of ``args`` it takes output_data_dir and model_dir. Raises UsageError if it cannot write.
     """
     entry_point.save(args.output_data_dir, output)
-    record_ = {PARAMETERS_FILE: entry_point.as_json(parameters)}
-    entry_point.save(args.model_dir, {**record_, **model})
+    save_model(args, parameters, model)
     for name in model:
         print(f"saved {Path(args.model_dir, name)}")
+
+
+def save_model(
+    args: argparse.Namespace, parameters: Mapping[str, Any], model: Mapping[str, bytes]
+) -> None:
+    """Write the model with its parameters, in place of the one before. Raises UsageError.
+
+    The model comes first: who finds the parameters finds what they describe.
+    """
+    record_ = {PARAMETERS_FILE: entry_point.as_json(parameters)}
+    entry_point.save(args.model_dir, {**model, **record_})
 
 
 def saved_file(model_dir: str | Path, name: str) -> Path:

@@ -131,12 +131,12 @@ def select(
     return {name: channel.select(masks[name]) for name, channel in channels.items()}
 
 
-def rows_of_hosts(labels: Mapping[str, np.ndarray], group: Group) -> dict[str, dict[str, int]]:
+def rows_of_hosts(counts: Mapping[str, int], group: Group) -> dict[str, dict[str, int]]:
     """Return how many rows each member of the group has of each part, by its name."""
     import numpy as np
 
-    counts = group.all_gather(np.array([len(y) for y in labels.values()], dtype=np.int64))
-    return {name: dict(zip(labels, rows.tolist())) for name, rows in zip(group.names, counts)}
+    gathered = group.all_gather(np.array([*counts.values()], dtype=np.int64))
+    return {name: dict(zip(counts, rows.tolist())) for name, rows in zip(group.names, gathered)}
 
 
 def channel_of(part: str, args: argparse.Namespace) -> str:

@@ -29,6 +29,9 @@ scikit-learn that wrote it; ``model_fn`` checks that first, and the file's check
 The same data, hyperparameters, seed and versions give the same bytes of model, wherever it runs.
 On more than 100,000 rows it uses more than one thread, which may change the last digits.
 
+A job that is killed leaves no model: scikit-learn trains in one call, and the model is saved after
+it. For long trainings take train_xgboost.py or train_torch.py, which save it on the way.
+
 A bad value, file or row ends it with one sentence and exit code 1, and nothing is written.
 """
 

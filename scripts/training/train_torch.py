@@ -28,10 +28,13 @@ takes the weights of the best epoch. It leaves
     model_dir/parameters.json        what it was made with: hyperparameters, versions, rows, metrics
     output_data_dir/history.csv      the loss of every epoch; that of train with dropout, on the way
 
+While it trains, model_dir holds the model of the best epoch so far, with its losses. So a job that
+is killed without a signal leaves that one; its parameters.json says ``"finished": false``.
+
 Interrupted, it goes on where it was: the same command, with the same checkpoint_dir, ends in the
-same model as if nothing had happened. It saves its state there every ``checkpoint_seconds`` and
-when SageMaker stops the job (SIGTERM), then with the model of the best epoch so far. The state is
-deleted when the run is over.
+same model as if nothing had happened. It saves its state there every ``checkpoint_seconds``, and
+where it gets the signal SIGTERM (SageMaker's toolkit passes none on). The state is deleted when the
+run is over.
 
 The same data, hyperparameters, seed and PyTorch give the same bytes of model on every CPU of one
 kind, and on a GPU the same from run to run.
@@ -53,13 +56,15 @@ import devices
 import entry_point
 import model_file
 import titanic
+from best_so_far import BestSoFar
 from checkpoints import Every, StopSignal
 from device_rows import Rows
 from entry_point import integer, number
 from hosts import data_parallel, torch_group
 from hosts.data_parallel import Hosts
+from made_with import made_with
 from metrics import METRIC_DEFINITIONS, evaluate, report
-from record import learning_curve, record, save_run, saved_file
+from record import learning_curve, save_model, save_run, saved_file
 from training_state import TrainingState
 
 if TYPE_CHECKING:  # `import train_torch` loads none of them; what needs them imports them
@@ -83,7 +88,6 @@ COURSE = (
     *("batch_size", "learning_rate", "weight_decay", "width", "depth", "dropout"),
     *("validation_fraction", "seed"),
 )
-ENDS = ("epochs", "early_stopping_epochs")
 
 
 def parser() -> entry_point.Parser:
@@ -146,7 +150,10 @@ def fit(training: Training, parts: dict[str, Part], stop: StopSignal) -> None:
     if args.dry_run:
         print("dry run: nothing is written")
     elif hosts.first:
-        save(training, results, finished)
+        curve = learning_curve({k: v for k, v in state.losses.items() if v}, "epoch")
+        parameters = made_with(training, results, finished)
+        model = model_file.to_bytes(training.net)
+        save_run(args, {HISTORY_FILE: curve}, parameters, {MODEL_FILE: model})
     if checkpoint and finished:
         checkpoint.remove()
     elif not finished:
@@ -192,6 +199,7 @@ class Training:
         scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.state = TrainingState(self.net.layers, optimizer, scaler, device)
         self.rows: dict[str, SharedRows] = {}
+        self.best = BestSoFar()
 
     def description(self) -> str:
         """Return one line about what is about to be trained, and where."""
@@ -233,11 +241,13 @@ class Training:
         """Train until the last epoch, or the patience, is over; return False if stopped before."""
         args, state = self.args, self.state
         clock = Every(args.checkpoint_seconds)
+        self.keep_best()  # where it goes on, on a new machine, that of before
         while state.epoch < args.epochs and not state.out_of_patience(args.early_stopping_epochs):
             before, start = state.batch, time.perf_counter()
             if not self.run_epoch(stop, checkpoint, clock):
                 return False
             self.end_epoch(self.rows["train"].total - before * args.batch_size, start)
+            self.keep_best()
         return True
 
     def run_epoch(self, stop: StopSignal, checkpoint: Checkpoint | None, clock: Every) -> bool:
@@ -304,6 +314,17 @@ class Training:
                     f"learning_rate below {self.args.learning_rate:g}"
                 )
 
+    def keep_best(self) -> None:
+        """Save the model of the best epoch so far, if there is a better one than is saved."""
+        if self.hosts.first and not self.args.dry_run:
+            self.best.offer(self.state.best, self.save_best)
+
+    def save_best(self) -> None:
+        """Save the weights of the best epoch so far, with its losses."""
+        parameters = made_with(self, self.state.best_losses(), finished=False)
+        model = model_file.to_bytes(self.net, self.state.best_weights)
+        save_model(self.args, parameters, {MODEL_FILE: model})
+
     def mean_loss(self, rows: SharedRows) -> float:
         """Return the log loss of these rows, without dropout, in nats."""
         import torch
@@ -329,30 +350,8 @@ class Training:
         return evaluate(rows.join(rows.own.labels()), rows.join(probabilities))
 
 
-def save(training: Training, results: dict[str, dict[str, float]], finished: bool) -> None:
-    """Write the learning curve, then the model with its parameters."""
-    import numpy
-    import pandas
-    import torch
-
-    args, state, net = training.args, training.state, training.net.to("cpu")
-    parameters = record(
-        {**{name: getattr(args, name) for name in ENDS}, **training.course()},
-        features=titanic.FEATURES,
-        rows={name: rows.total for name, rows in training.rows.items()},
-        results=results,
-        packages=(torch, numpy, pandas),
-        **training.hosts.record(training.rows),
-        epochs={"trained": state.epoch, "kept": state.best, "finished": finished},
-        statistics=net.prepare.statistics(titanic.FEATURES),
-    )
-    losses = {name: values for name, values in state.losses.items() if values}
-    history = {HISTORY_FILE: learning_curve(losses, "epoch")}
-    save_run(args, history, parameters, {MODEL_FILE: model_file.to_bytes(net)})
-
-
 def model_fn(model_dir: str | Path) -> Network:
-    """Load the model that ``save`` wrote; SageMaker's serving calls this by its name.
+    """Load the model that a run saved; SageMaker's serving calls this by its name.
 
     Raises titanic.DataError if there is none, or one that was trained on other features.
     """

@@ -21,6 +21,9 @@ holds out, as many of each outcome. It stops when the validation loss has not fa
     model_dir/parameters.json        what it was made with: hyperparameters, versions, rows, metrics
     output_data_dir/history.csv      the loss after every round
 
+While it trains, model_dir holds the model of the best round so far, with its losses. So a job that
+is killed without a signal leaves that one; its parameters.json says ``"finished": false``.
+
 The same data, hyperparameters, seed and XGBoost give the same bytes of model, wherever it runs and
 on however many threads: no path, time or machine is in it.
 
@@ -58,13 +61,15 @@ from entry_point import integer, number, threads
 from hosts import xgboost_group
 from hosts.group import Group
 from metrics import evaluate, print_round, report
-from record import learning_curve, record, save_run, saved_file
+from record import learning_curve, record, save_model, save_run, saved_file
 from stages import Stages
 
 if TYPE_CHECKING:  # `import train_xgboost` loads neither; what needs them imports them
     import numpy as np
     import pandas as pd
     import xgboost
+
+    Results = dict[str, dict[str, float]]
 
 __all__ = ["evaluate", "main", "model_fn", "predict"]
 
@@ -131,9 +136,11 @@ def train(args: argparse.Namespace) -> None:
 
 
 class Trained(NamedTuple):
-    """A model, and of each part the loss after every round, the labels, and the probabilities."""
+    """A model, each host's rows by part, and of each part the loss after every round, the labels,
+    and the probabilities."""
 
     booster: xgboost.Booster
+    rows: dict[str, dict[str, int]]
     losses: dict[str, list[float]]
     labels: dict[str, np.ndarray]
     probabilities: dict[str, np.ndarray]
@@ -141,17 +148,18 @@ class Trained(NamedTuple):
 
 def train_in(group: Group, args: argparse.Namespace, stage: Stages) -> None:
     """Train one model with the other hosts of the group; the first host reports and saves it."""
+    import boosting
+
     with tempfile.TemporaryDirectory() as disk:
-        booster, losses, labels, probabilities = fit(args, group, stage, disk)
+        booster, rows, losses, labels, probabilities = fit(args, group, stage, disk)
     rounds = {"trained": len(losses["train"]), "kept": booster.num_boosted_rounds()}
     if group.rank == 0:
         print(f"trained {rounds['trained']} rounds in {stage.seconds['train']:.2f} s", flush=True)
-    model = bytes(booster.save_raw(raw_format="ubj"))
+    model = boosting.to_bytes(booster)
     checksum = hashlib.sha256(model).hexdigest()[:12]  # the same on all hosts
     trained_on = " and ".join(f"{len(y):,} rows of {name}" for name, y in labels.items())
     print(f"{group.names[group.rank]}: {trained_on}, model checksum {checksum}", flush=True)
     with stage("evaluate"):
-        rows = splits.rows_of_hosts(labels, group)
         y = {name: group.concatenate(values) for name, values in labels.items()}
         p = {name: group.concatenate(probabilities[name]) for name in labels}
         if group.rank:
@@ -165,7 +173,9 @@ def train_in(group: Group, args: argparse.Namespace, stage: Stages) -> None:
     if args.dry_run:
         print("dry run: nothing is written")
     else:
-        save(model, losses, rows, results, rounds, args)
+        curve = learning_curve(losses, "round")
+        parameters = made_with(args, rows, results, rounds)
+        save_run(args, {HISTORY_FILE: curve}, parameters, {MODEL_FILE: model})
 
 
 def fit(args: argparse.Namespace, group: Group, stage: Stages, disk: str) -> Trained:
@@ -210,7 +220,13 @@ def boost(data: dict[str, xgboost.DMatrix], args: argparse.Namespace, group: Gro
     """
     import xgboost
 
-    from boosting import InOrder, Predictions, Progress, early_stopping
+    from boosting import InOrder, KeepBest, Predictions, Progress, early_stopping
+
+    rows = splits.rows_of_hosts({name: part.num_row() for name, part in data.items()}, group)
+
+    def save_best(model: bytes, results: Results, rounds: dict[str, int]) -> None:
+        parameters = made_with(args, rows, results, rounds, finished=False)
+        save_model(args, parameters, {MODEL_FILE: model})
 
     parameters = {name: getattr(args, name) for name in BOOSTER_PARAMETERS}
     parameters["base_score"] = xgboost_group.base_score(data["train"].get_label(), group)
@@ -221,6 +237,8 @@ def boost(data: dict[str, xgboost.DMatrix], args: argparse.Namespace, group: Gro
         callbacks.append(Progress(args.log_every))
     if "validation" in data and args.early_stopping_rounds:
         callbacks.append(early_stopping(args.early_stopping_rounds))
+    if group.rank == 0 and not args.dry_run:
+        callbacks.append(KeepBest(save_best))
     history: dict[str, dict[str, list[float]]] = {}
     booster = xgboost.train(
         {**FIXED_PARAMETERS, **parameters},
@@ -231,63 +249,43 @@ def boost(data: dict[str, xgboost.DMatrix], args: argparse.Namespace, group: Gro
         verbose_eval=False,
         callbacks=[InOrder(*callbacks)],
     )
-    # Early stopping leaves notes in the model, which differ between versions; the number of rounds
-    # says the same.
-    booster.set_attr(**dict.fromkeys(booster.attributes()))
     losses = {name: log["logloss"] for name, log in history.items()}
     labels = {name: matrix.get_label() for name, matrix in data.items()}
-    return Trained(booster, losses, labels, predictions.probabilities)
+    return Trained(booster, rows, losses, labels, predictions.probabilities)
 
 
-def save(
-    model: bytes,
-    losses: dict[str, list[float]],
-    rows: dict[str, dict[str, int]],
-    results: dict[str, dict[str, float]],
-    rounds: dict[str, int],
+def made_with(
     args: argparse.Namespace,
-) -> None:
-    """Write the learning curve, then the model with its parameters; ``rows`` of each host."""
+    rows: dict[str, dict[str, int]],
+    results: Results,
+    rounds: dict[str, int],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return what is saved beside a model; ``rows`` are each host's."""
     import numpy
     import pandas
     import xgboost
 
     names = (*BOOSTER_PARAMETERS, "num_round", "early_stopping_rounds", "validation_fraction")
-    parameters = record(
+    return record(
         {**FIXED_PARAMETERS, **{name: getattr(args, name) for name in names}},
         features=titanic.FEATURES,
         rows={part: sum(counts[part] for counts in rows.values()) for part in results},
         results=results,
         packages=(xgboost, numpy, pandas),
-        rounds=rounds,
+        rounds={**rounds, **more},
         **({"hosts": rows} if len(rows) > 1 else {}),
     )
-    save_run(args, {HISTORY_FILE: learning_curve(losses, "round")}, parameters, {MODEL_FILE: model})
 
 
 def model_fn(model_dir: str | Path) -> xgboost.Booster:
-    """Load the model that ``save`` wrote; SageMaker's serving calls this by its name.
+    """Load the model that a run saved; SageMaker's serving calls this by its name.
 
     Raises titanic.DataError if there is none, or one that was trained on other features.
     """
-    import xgboost
+    from boosting import load_ours
 
-    from boosting import load
-
-    path = saved_file(model_dir, MODEL_FILE)
-    try:
-        booster = load(path)
-    except xgboost.core.XGBoostError as error:
-        raise titanic.DataError(
-            f"{path}: XGBoost {xgboost.__version__} cannot read this model; it may be damaged, or "
-            "from a newer version (parameters.json beside it says which)"
-        ) from error
-    if tuple(booster.feature_names or ()) != titanic.FEATURES:
-        raise titanic.DataError(
-            f"{path}: trained on the features {booster.feature_names}, but titanic.py now makes "
-            f"{list(titanic.FEATURES)}; train again"
-        )
-    return booster
+    return load_ours(saved_file(model_dir, MODEL_FILE))
 
 
 def predict(booster: xgboost.Booster, frame: pd.DataFrame) -> np.ndarray:

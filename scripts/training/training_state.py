@@ -66,6 +66,11 @@ class TrainingState:
         """Return whether the last so many ``epochs`` were no better; 0 has endless patience."""
         return 0 < epochs <= self.epoch - self.best
 
+    def best_losses(self) -> dict[str, dict[str, float]]:
+        """Return the losses of the best epoch, by part, as metrics.evaluate returns its values."""
+        parts = {name: values for name, values in self.losses.items() if values}
+        return {name: {"logloss": values[self.best - 1]} for name, values in parts.items()}
+
     def back_to_best(self) -> None:
         """Take the weights of the best epoch, if one is finished."""
         if self.best:

@@ -403,7 +403,8 @@ def test_killed_and_gone_on_is_the_same_as_never_killed(run, monkeypatch, steps)
         interrupted(patch, steps, kill)
         with pytest.raises(Killed):
             run(*arguments)
-    assert not run.model.exists() or not list(run.model.iterdir())
+    # the best model so far, once an epoch is over (test_killed.py)
+    assert bool(list(run.model.iterdir())) == (steps > 9)
     assert run(*arguments) == 0
     assert f"going on after {steps - 1} steps" in run.stdout
     assert run.everything() == unbroken.everything()
