@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import titanic
 from record import record
-
-if TYPE_CHECKING:
-    from train_torch import Training
 
 # Hyperparameters that say when a training ends. They may be changed when it goes on.
 ENDS = ("epochs", "early_stopping_epochs")
 
 
 def made_with(
-    training: Training, results: dict[str, dict[str, float]], finished: bool
+    training: Any, results: dict[str, dict[str, float]], finished: bool
 ) -> dict[str, Any]:
-    """Return what is saved beside a model."""
+    """Return what is saved beside a model of this ``train_torch.Training``."""
     import numpy
     import pandas
     import torch
