@@ -348,7 +348,7 @@ two_models.tail(2)
 
 # %%
 assert (two_models["weights", "algo-1"] != two_models["weights", "algo-2"]).all()
-print(costs.verb(workshop.is_billed(session)), costs.job_cost(wrong))
+print(costs.bill(workshop.is_billed(session), wrong))
 
 # %% [markdown]
 # ## The right way: one process group
@@ -583,12 +583,11 @@ print(f"predicted {predicted}, measured {measured['seconds'].iloc[-1]:.3g} secon
 # %% [markdown]
 # ## When does it pay?
 #
-# On AWS each host first fetches data and image, and that is billed. One job on
-# record needed almost two minutes for it:
+# On AWS each host first downloads data and image, and that is billed: almost two
+# minutes in the jobs on record.
 
 # %%
-recorded = pd.read_csv("../data/recorded_on_aws.csv", index_col="job").loc["script"]
-start_s = recorded["downloading_data_s"] + recorded["downloading_image_s"]
+start_s = costs.startup_s()
 per_minute = costs.price("ml.m5.large").usd / 60
 
 

@@ -70,8 +70,8 @@ def main(argv: list[str]) -> int:
     width, depth = map(int, argv)
     need = training(layers(INPUTS, width, depth), rows=64)
     for name, value in need._asdict().items():
-        print(f"{name:12} {value / 2**30:10.3f} GB")
-    print(f"{'together':12} {need.total / 2**30:10.3f} GB")
+        print(f"{name:12} {value / 2**30:10.3f} GiB")
+    print(f"{'together':12} {need.total / 2**30:10.3f} GiB")
     return 0
 
 

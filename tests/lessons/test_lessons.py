@@ -120,7 +120,7 @@ def test_the_lesson_works_alone(lesson: str) -> None:
 
 def test_no_lesson_is_left_out_but_those_that_need_namespaces() -> None:
     left_out = [lesson for lesson in LESSONS if not lesson_walk.can_run(lesson)]
-    needing = ["07_distributed_training", "10_sdk_v3"]
+    needing = ["07_distributed_training", "08_spot_and_large_models", "10_sdk_v3"]
     assert left_out == ([] if namespaces_available() else needing)
 
 

@@ -23,7 +23,7 @@ from stub_aws.instance import namespaces_available
 from stub_aws.logs import LOG_GROUP
 
 # Jobs of several hosts need namespaces; so do those of SDK 3, whose own script names /opt/ml.
-NEED_NAMESPACES = ("07", "10")
+NEED_NAMESPACES = ("07", "08", "10")
 
 
 def can_run(lesson: str) -> bool:

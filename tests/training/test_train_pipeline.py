@@ -210,7 +210,7 @@ def test_when_a_network_needs_more_hosts():
 
 def test_its_command_prints_the_estimate(capsys):
     assert memory_estimate.main(["4096", "12"]) == 0
-    assert re.search(r"together +2\.7\d\d GB", capsys.readouterr().out)
+    assert re.search(r"together +2\.7\d\d GiB", capsys.readouterr().out)
 
 
 # --- what it refuses ------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ The command is the same everywhere. Under torchrun (which an Estimator's
 ``distribution={"torch_distributed": {"enabled": True}}`` starts) the group is torchrun's processes,
 one for each GPU. Otherwise it is the job's hosts with one process each. Their rendezvous is at
 MASTER_ADDR, which AWS's PyTorch image sets to the first host, one port above MASTER_PORT (7777),
-where torchrun may listen. AWS refuses torch_distributed on instance types without a GPU, so there
-the hosts form the group by themselves. One process alone communicates with nobody.
+where torchrun may listen. AWS supports torch_distributed on GPU and Trainium types alone (the SDK
+refuses it on others, unless it is given an image_uri), so on CPU types the hosts form the group by
+themselves. One process alone communicates with nobody.
 """
 
 from __future__ import annotations
