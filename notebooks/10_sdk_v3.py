@@ -120,7 +120,7 @@ trainer = ModelTrainer(
 # what the SDK sends to AWS.
 
 # %%
-made = job_requests.record(session)
+requests = job_requests.record(session)
 passengers = InputData(channel_name="train", data_source=channels["train"])
 trainer.train([passengers], wait=False, logs=False)
 
@@ -205,10 +205,10 @@ data["built-in"] = f"s3://{bucket}/data/builtin/"
 import json
 import subprocess
 
-given = image | {"output": output.s3_output_path, "role": role, "data": data}
-given["both lists"] = f"s3://{bucket}/data/t"
+orders = image | {"output": output.s3_output_path, "role": role, "data": data}
+orders["both lists"] = f"s3://{bucket}/data/t"
 done = subprocess.run(
-    [sdk_version.python(2), program, json.dumps(given)],
+    [sdk_version.python(2), program, json.dumps(orders)],
     capture_output=True,
     text=True,
 )
@@ -286,7 +286,7 @@ uri = image["xgboost"]
 trainers["two hosts"] = order("two hosts", uri, "show_channels.py", compute=two)
 data["two hosts"] = configs.S3DataSource(
     s3_data_type="S3Prefix",
-    s3_uri=given["both lists"],
+    s3_uri=orders["both lists"],
     s3_data_distribution_type="ShardedByS3Key",
 )
 
@@ -294,7 +294,7 @@ data["two hosts"] = configs.S3DataSource(
 # Six jobs, started without waiting, then awaited together.
 
 # %%
-del made[:]
+del requests[:]
 text = {"channel_name": "train", "content_type": "text/csv"}
 for kind, trainer in trainers.items():
     channel = InputData(data_source=data[kind], **text)
@@ -312,7 +312,7 @@ new_jobs = jobs.wait_for(session, *names)
 import pandas as pd
 
 pd.set_option("display.max_rows", 60, "display.max_colwidth", None)
-pairs = dict(zip(trainers, zip(old["requests"], made, strict=True), strict=True))
+pairs = dict(zip(trainers, zip(old["requests"], requests, strict=True), strict=True))
 rows = job_requests.differences(*pairs["XGBoost"])
 pd.DataFrame(rows).map(job_requests.shown).set_index("field")
 
@@ -326,8 +326,8 @@ pd.DataFrame(rows).map(job_requests.shown).set_index("field")
 # And all six, one row for each reason:
 
 # %%
-found = {kind: job_requests.differences(*pair) for kind, pair in pairs.items()}
-everything = [row for rows in found.values() for row in rows]
+differing = {kind: job_requests.differences(*pair) for kind, pair in pairs.items()}
+everything = [row for rows in differing.values() for row in rows]
 assert all(row.why for row in everything)
 pd.DataFrame(job_requests.by_reason(everything)).set_index("field")
 
@@ -337,7 +337,7 @@ pd.DataFrame(job_requests.by_reason(everything)).set_index("field")
 # built-in algorithm's requests are nearly equal, for it has no code to send:
 
 # %%
-[row.field for row in found["built-in"]]
+[row.field for row in differing["built-in"]]
 
 # %% [markdown]
 # ## The same model
@@ -432,7 +432,7 @@ pd.DataFrame(sdk_names.table()).set_index("version 2")
 # ### Exercise 1: move a call
 #
 # Write this order of version 2 for version 3, run it, and look at its request in
-# `made[-1]`. Which of its fields hold the 10, the 300 and the `"0"`?
+# `requests[-1]`. Which of its fields hold the 10, the 300 and the `"0"`?
 #
 # ```python
 # SKLearn(
@@ -465,7 +465,7 @@ moved = order(
 moved.train([passengers], wait=False, logs=False)
 (ended,) = jobs.wait_for(session, moved._latest_training_job.training_job_name)
 asked = (10, 300, "0")
-fields = job_requests.fields(made[-1])
+fields = job_requests.fields(requests[-1])
 answers = {field: value for field, value in fields if value in asked}
 print(answers)
 assert ended["TrainingJobStatus"] == "Completed"

@@ -33,42 +33,42 @@ TREES: Hyperparameters = {"num_round": 20}
 AUC = [{"Name": "validation:auc", "Regex": "validation:auc=([0-9.]+);"}]
 
 
-def estimators(given: dict[str, Any], session: workshop.Session) -> dict[str, Any]:
+def estimators(settings: dict[str, Any], session: workshop.Session) -> dict[str, Any]:
     """Return the estimators of lessons 03 to 07 by the kind of their jobs."""
-    output = given["output"]
+    output = settings["output"]
     common: dict[str, Any] = {"instance_type": "ml.m5.large", "instance_count": 1}
     common |= {"max_run": 600, "tags": workshop.tags("10")}
-    common |= {"role": given["role"], "sagemaker_session": session, "output_path": output}
+    common |= {"role": settings["role"], "sagemaker_session": session, "output_path": output}
     common |= {"disable_profiler": True, "debugger_hook_config": False}
     script = common | {"source_dir": SOURCE, "code_location": output}
-    tree = script | {"image_uri": given["xgboost"], "framework_version": "3.2-0"}
-    sklearn = script | {"image_uri": given["sklearn"], "metric_definitions": AUC}
-    torch = script | {"image_uri": given["pytorch"], "metric_definitions": AUC}
+    tree = script | {"image_uri": settings["xgboost"], "framework_version": "3.2-0"}
+    sklearn = script | {"image_uri": settings["sklearn"], "metric_definitions": AUC}
+    torch = script | {"image_uri": settings["pytorch"], "metric_definitions": AUC}
     spot = tree | {"use_spot_instances": True, "max_wait": 1200}
     spot |= {"checkpoint_s3_uri": f"{output}/checkpoints"}
     return {
         "XGBoost": XGBoost("train_xgboost.py", hyperparameters=dict(FEW), **tree),
         "SKLearn": SKLearn("train_sklearn.py", hyperparameters=LOGISTIC, **sklearn),
         "PyTorch": PyTorch("train_torch.py", hyperparameters=EPOCHS, **torch),
-        "built-in": Estimator(given["xgboost"], hyperparameters=TREES, **common),
+        "built-in": Estimator(settings["xgboost"], hyperparameters=TREES, **common),
         "spot": XGBoost("train_xgboost.py", hyperparameters=dict(FEW), **spot),
         "two hosts": XGBoost("show_channels.py", **tree | {"instance_count": 2}),
     }
 
 
-def inputs(given: dict[str, Any]) -> dict[str, TrainingInput]:
+def inputs(settings: dict[str, Any]) -> dict[str, TrainingInput]:
     """Return the channel of each kind of job; of two hosts each gets other files."""
     text: dict[str, Any] = {"content_type": "text/csv"}
-    sharded = TrainingInput(given["both lists"], distribution="ShardedByS3Key", **text)
-    channels = {kind: TrainingInput(uri, **text) for kind, uri in given["data"].items()}
+    sharded = TrainingInput(settings["both lists"], distribution="ShardedByS3Key", **text)
+    channels = {kind: TrainingInput(uri, **text) for kind, uri in settings["data"].items()}
     return channels | {"two hosts": sharded}
 
 
-def main(given: dict[str, Any]) -> None:
+def main(settings: dict[str, Any]) -> None:
     """Start all jobs, wait for them together, print what was sent."""
     session = workshop.session()
     made = job_requests.record(session)
-    orders, channels = estimators(given, session), inputs(given)
+    orders, channels = estimators(settings, session), inputs(settings)
     for kind, estimator in orders.items():
         estimator.base_job_name = f"old-{kind.replace(' ', '-').lower()}"
         estimator.fit({"train": channels[kind]}, wait=False)
