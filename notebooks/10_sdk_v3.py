@@ -61,13 +61,11 @@ except ModuleNotFoundError as error:
 # workshop's own helpers work with both versions, because they ask boto3.
 
 # %%
-from sagemaker.core.helper.session_helper import Session
-
 session = workshop.session(sdk=3)
 role = workshop.execution_role(session)
 channels = workshop.ensure_data(session)
 print(workshop.home(session))
-assert isinstance(session, Session)
+assert type(session).__module__ == "sagemaker.core.helper.session_helper"
 
 # %% [markdown]
 # And the images of lesson 04, by address.
@@ -122,7 +120,7 @@ trainer = ModelTrainer(
 # what the SDK sends to AWS.
 
 # %%
-made = job_requests.record(session)
+requests = job_requests.record(session)
 passengers = InputData(channel_name="train", data_source=channels["train"])
 trainer.train([passengers], wait=False, logs=False)
 
@@ -171,99 +169,21 @@ artifact.partition(bucket)[2]
 #
 # ## The old orders
 #
-# Now we order six jobs with version 2, from a program of its own: this kernel
-# cannot import it. They are the jobs of lessons 03 to 07, with as little in
-# them as will do. First, what all have in common.
+# Now we order six jobs with version 2. This kernel cannot import it, so a program
+# of its own does: the jobs of lessons 03 to 07, with as little in them as will
+# do. A class for each framework, the generic `Estimator` for the built-in
+# algorithm, a spot job with checkpoints, and one on two hosts that get different
+# files. Read its function `estimators`; you know every argument.
 
 # %%
+import inspect
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 scratch = TemporaryDirectory()
 work = Path(scratch.name)
-
-# %%
-# %%writefile {work}/orders.py
-"""Order six jobs with version 2 of the SDK; print what it sent and the jobs' names."""
-
-import json
-import sys
-
-from sagemaker.estimator import Estimator
-from sagemaker.inputs import TrainingInput
-from sagemaker.pytorch import PyTorch
-from sagemaker.sklearn import SKLearn
-from sagemaker.xgboost import XGBoost
-
-import workshop
-from workshop import job_requests, jobs
-
-# %% [markdown]
-# Then what all orders share.
-
-# %%
-# %%writefile -a {work}/orders.py
-
-given = json.loads(sys.argv[1])
-session = workshop.session()
-made = job_requests.record(session)
-output = given["output"]
-common = {"instance_type": "ml.m5.large", "instance_count": 1, "max_run": 600}
-common |= {"tags": workshop.tags("10"), "sagemaker_session": session}
-common |= {"disable_profiler": True, "debugger_hook_config": False}
-common |= {"output_path": output, "role": given["role"]}
-script = common | {"source_dir": "../scripts/training", "code_location": output}
-tree = script | {"image_uri": given["xgboost"], "framework_version": "3.2-0"}
-few = {"num_round": 20, "seed": 7}
-
-# %% [markdown]
-# The four kinds of job of lessons 03 to 05: a class for each framework, and the
-# generic `Estimator` for the built-in algorithm.
-
-# %%
-# %%writefile -a {work}/orders.py
-
-auc = [{"Name": "validation:auc", "Regex": "validation:auc=([0-9.]+);"}]
-sklearn = script | {"image_uri": given["sklearn"], "metric_definitions": auc}
-sklearn["hyperparameters"] = {"model": "logistic", "balanced": False}
-torch = script | {"image_uri": given["pytorch"], "metric_definitions": auc}
-torch["hyperparameters"] = {"epochs": 3}
-builtin = common | {"image_uri": given["xgboost"], "hyperparameters": {"num_round": 20}}
-estimators = {
-    "XGBoost": XGBoost("train_xgboost.py", hyperparameters=dict(few), **tree),
-    "SKLearn": SKLearn("train_sklearn.py", **sklearn),
-    "PyTorch": PyTorch("train_torch.py", **torch),
-    "built-in": Estimator(**builtin),
-}
-
-# %% [markdown]
-# A spot job with checkpoints, and one on two hosts that get different files.
-
-# %%
-# %%writefile -a {work}/orders.py
-
-spot = tree | {"use_spot_instances": True, "max_wait": 1200}
-spot |= {"checkpoint_s3_uri": f"{output}/checkpoints", "hyperparameters": dict(few)}
-estimators["spot"] = XGBoost("train_xgboost.py", **spot)
-estimators["two hosts"] = XGBoost("show_channels.py", **tree | {"instance_count": 2})
-text = {"content_type": "text/csv"}
-inputs = {kind: TrainingInput(uri, **text) for kind, uri in given["data"].items()}
-text["distribution"] = "ShardedByS3Key"
-inputs["two hosts"] = TrainingInput(given["both lists"], **text)
-
-# %% [markdown]
-# Then all are started, and the program waits for them.
-
-# %%
-# %%writefile -a {work}/orders.py
-
-for kind, estimator in estimators.items():
-    estimator.base_job_name = f"old-{kind.replace(' ', '-').lower()}"
-    estimator.fit({"train": inputs[kind]}, wait=False)
-
-names = [estimator.latest_training_job.name for estimator in estimators.values()]
-ended = jobs.wait_for(session, *names)
-print(json.dumps({"requests": made, "names": names}))
+program = Path(inspect.getfile(workshop)).with_name("sdk2_orders.py")
+print(program.read_text().partition("def estimators")[2].partition("def main")[0])
 
 # %% [markdown]
 # The built-in algorithm wants numbers without a header, as lesson 05 explains.
@@ -285,10 +205,10 @@ data["built-in"] = f"s3://{bucket}/data/builtin/"
 import json
 import subprocess
 
-given = image | {"output": output.s3_output_path, "role": role, "data": data}
-given["both lists"] = f"s3://{bucket}/data/t"
+orders = image | {"output": output.s3_output_path, "role": role, "data": data}
+orders["both lists"] = f"s3://{bucket}/data/t"
 done = subprocess.run(
-    [sdk_version.python(2), work / "orders.py", json.dumps(given)],
+    [sdk_version.python(2), program, json.dumps(orders)],
     capture_output=True,
     text=True,
 )
@@ -321,14 +241,14 @@ def order(kind, image_uri, script=None, **settings):
 # definitions are no argument: a method adds them.
 
 # %%
-auc = configs.MetricDefinition(name="validation:auc", regex="validation:auc=([0-9.]+);")
-few_trees, few_epochs = {"num_round": 20}, {"epochs": 3}
+pattern = "validation:auc=([0-9.]+);"
+auc = configs.MetricDefinition(name="validation:auc", regex=pattern)
 logistic = {"model": "logistic", "balanced": False}
 kinds = {
     "XGBoost": (image["xgboost"], "train_xgboost.py", few),
     "SKLearn": (image["sklearn"], "train_sklearn.py", logistic),
-    "PyTorch": (image["pytorch"], "train_torch.py", few_epochs),
-    "built-in": (image["xgboost"], None, few_trees),
+    "PyTorch": (image["pytorch"], "train_torch.py", {"epochs": 3}),
+    "built-in": (image["xgboost"], None, {"num_round": 20}),
 }
 trainers = {}
 for kind, (uri, script, hyperparameters) in kinds.items():
@@ -366,7 +286,7 @@ uri = image["xgboost"]
 trainers["two hosts"] = order("two hosts", uri, "show_channels.py", compute=two)
 data["two hosts"] = configs.S3DataSource(
     s3_data_type="S3Prefix",
-    s3_uri=given["both lists"],
+    s3_uri=orders["both lists"],
     s3_data_distribution_type="ShardedByS3Key",
 )
 
@@ -374,7 +294,7 @@ data["two hosts"] = configs.S3DataSource(
 # Six jobs, started without waiting, then awaited together.
 
 # %%
-del made[:]
+del requests[:]
 text = {"channel_name": "train", "content_type": "text/csv"}
 for kind, trainer in trainers.items():
     channel = InputData(data_source=data[kind], **text)
@@ -392,7 +312,7 @@ new_jobs = jobs.wait_for(session, *names)
 import pandas as pd
 
 pd.set_option("display.max_rows", 60, "display.max_colwidth", None)
-pairs = dict(zip(trainers, zip(old["requests"], made, strict=True), strict=True))
+pairs = dict(zip(trainers, zip(old["requests"], requests, strict=True), strict=True))
 rows = job_requests.differences(*pairs["XGBoost"])
 pd.DataFrame(rows).map(job_requests.shown).set_index("field")
 
@@ -406,9 +326,9 @@ pd.DataFrame(rows).map(job_requests.shown).set_index("field")
 # And all six, one row for each reason:
 
 # %%
-found = {kind: job_requests.differences(*pair) for kind, pair in pairs.items()}
-assert all(row.why for rows in found.values() for row in rows)
-everything = [row for rows in found.values() for row in rows]
+differing = {kind: job_requests.differences(*pair) for kind, pair in pairs.items()}
+everything = [row for rows in differing.values() for row in rows]
+assert all(row.why for row in everything)
 pd.DataFrame(job_requests.by_reason(everything)).set_index("field")
 
 # %% [markdown]
@@ -417,7 +337,7 @@ pd.DataFrame(job_requests.by_reason(everything)).set_index("field")
 # built-in algorithm's requests are nearly equal, for it has no code to send:
 
 # %%
-[row.field for row in found["built-in"]]
+[row.field for row in differing["built-in"]]
 
 # %% [markdown]
 # ## The same model
@@ -512,7 +432,7 @@ pd.DataFrame(sdk_names.table()).set_index("version 2")
 # ### Exercise 1: move a call
 #
 # Write this order of version 2 for version 3, run it, and look at its request in
-# `made[-1]`. Which of its fields hold the 10, the 300 and the `"0"`?
+# `requests[-1]`. Which of its fields hold the 10, the 300 and the `"0"`?
 #
 # ```python
 # SKLearn(
@@ -545,7 +465,7 @@ moved = order(
 moved.train([passengers], wait=False, logs=False)
 (ended,) = jobs.wait_for(session, moved._latest_training_job.training_job_name)
 asked = (10, 300, "0")
-fields = job_requests.fields(made[-1])
+fields = job_requests.fields(requests[-1])
 answers = {field: value for field, value in fields if value in asked}
 print(answers)
 assert ended["TrainingJobStatus"] == "Completed"
@@ -599,4 +519,3 @@ assert set(refused) == {"script", "instances"}
 
 # %%
 scratch.cleanup()
-print(*names, sep="\n")
