@@ -24,7 +24,7 @@ from .errors import ApiError, NotInStub, invalid
 from .executor import Executor
 from .members import TREATMENT, refused
 from .quotas import over_quota
-from .requests import complete
+from .requests import check_tags, complete
 from .run import Platform, client
 from .store import DuplicateName, Job, Store
 from .validation import validation_message
@@ -166,6 +166,7 @@ class TrainingProvider(SageMakerResponse):
         job = self._tagged(request["ResourceArn"])
         if job is None:
             return super().add_tags()
+        check_tags(request["Tags"])
         job.request["Tags"] = merge_tags(job.request.get("Tags", []), request["Tags"])
         return ActionResult({"Tags": job.request["Tags"]})
 

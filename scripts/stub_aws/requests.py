@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from . import first_party, images
+from . import first_party, images, spot, view
 from .channels import mode_of
 from .configuration import DEFAULT_TENSORBOARD_PATH
 from .errors import NotInStub, invalid
@@ -14,6 +16,8 @@ from .metrics import Expression
 
 DEFAULT_MAX_RUNTIME_S = 24 * 3600
 RESERVED = ("/opt/ml", "/tmp", "/usr/local/nvidia")  # noqa: S108 - folders inside a container
+# Folders of a container's own system, in which no other folder can be put.
+OF_THE_SYSTEM = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "usr"}
 # Hyperparameter of the SDK's -> the key of the Estimator's `distribution` that it comes from.
 DISTRIBUTIONS = {
     "sagemaker_mpi_enabled": "mpi",
@@ -43,6 +47,9 @@ def complete(request: dict[str, Any]) -> None:
     check_resources(request["ResourceConfig"])
     check_channels(request)
     check_tensorboard(request)
+    check_folders(request)
+    check_texts(request)
+    check_tags(request.get("Tags", []))
     check_image(request)
     check_distribution(request)
     define_metrics(request)
@@ -148,6 +155,70 @@ def check_tensorboard(request: dict[str, Any]) -> None:
             '"LocalPath" of "TensorBoardOutputConfig" cannot start with the following reserved '
             f"path: [{', '.join(RESERVED)}]"
         )
+
+
+def check_folders(request: dict[str, Any]) -> None:
+    """Raise ValidationException for a folder that a container cannot have at that place."""
+    paths = {
+        name: request[name]["LocalPath"]
+        for name in ("CheckpointConfig", "TensorBoardOutputConfig")
+        if "LocalPath" in request.get(name, {})
+    }
+    for name, path in paths.items():
+        if reason := _no_place(path):
+            raise invalid(f"Invalid {name}. The LocalPath '{path}' {reason}")
+    if len(paths) == 2 and len(set(map(Path, paths.values()))) == 1:
+        raise invalid("Invalid TensorBoardOutputConfig. Its LocalPath is that of CheckpointConfig")
+
+
+def _no_place(path: str) -> str | None:
+    """Return why no folder of a job can be at `path`, for the end of a sentence; None if one can.
+
+    SageMaker would make its container fail; which words it has for that is not known.
+    """
+    if not path.startswith("/"):
+        return "must begin with a slash"
+    parts = Path(path).parts
+    if ".." in parts or "\0" in path:
+        return "is no path of a folder"
+    if any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+        return "has a part of more than 255 bytes"
+    if (
+        len(parts) == 1
+        or parts[1] in OF_THE_SYSTEM
+        or Path(path) in (Path("/opt"), Path("/opt/ml"))
+    ):
+        return "is a folder of the container's own system"
+    if any(folder.is_relative_to(path) for folder in view.python_folders()):
+        return "holds the Python that runs jobs here"
+    return None
+
+
+def check_texts(request: dict[str, Any]) -> None:
+    """Raise ValidationException for a text that no process can be given."""
+    for what, text in _given_to_the_container(request):
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise invalid(
+                f"Invalid {what}. It holds a character that no process can be given: NUL, or half "
+                "of a pair of UTF-16"
+            )
+
+
+def _given_to_the_container(request: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in ("Environment", "HyperParameters"):
+        for key, value in request.get(name, {}).items():
+            yield f"{name}: the value of {key}", value
+    for name in ("ContainerEntrypoint", "ContainerArguments"):
+        for text in request["AlgorithmSpecification"].get(name, []):
+            yield name, text
+
+
+def check_tags(tags: list[dict[str, str]]) -> None:
+    """Raise ValidationException where a tag that orders interruptions holds no seconds."""
+    try:
+        spot.check_tags(tags)
+    except ValueError as error:
+        raise invalid(str(error)) from None
 
 
 def check_image(request: dict[str, Any]) -> None:

@@ -7,7 +7,9 @@ training at each attempt, and `spot-capacity-after-seconds`, how long there is n
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 
 from .store import Job, now
 
@@ -19,6 +21,32 @@ CAPACITY_TAG = "spot-capacity-after-seconds"
 PRICE_RATIO = 0.3
 
 
+def seconds(tags: Mapping[str, str], name: str) -> list[float]:
+    """Return the seconds in one of these tags; none where it is not there.
+
+    Raises:
+        ValueError: It holds something else; the message says which tag and what it may hold.
+    """
+    text = tags.get(name, "")
+    try:
+        found = [float(word) for word in text.split()]
+    except ValueError:
+        found = [math.nan]
+    if not all(0 <= value < math.inf for value in found):
+        raise ValueError(
+            f"The tag {name} is the stub AWS's own: it holds seconds, such as '5' or '5 8', and "
+            f"not '{text}'"
+        )
+    return found
+
+
+def check_tags(tags: list[dict[str, str]]) -> None:
+    """Raise ValueError where one of these tags holds no seconds."""
+    by_name = {tag["Key"]: tag["Value"] for tag in tags}
+    for name in (INTERRUPTIONS_TAG, CAPACITY_TAG):
+        seconds(by_name, name)
+
+
 class Interruptions:
     """When the instances of a spot job are taken away."""
 
@@ -26,11 +54,9 @@ class Interruptions:
         tags = {tag["Key"]: tag["Value"] for tag in job.request.get("Tags", [])}
         wanted = job.request.get("EnableManagedSpotTraining", False)
         self._job = job
-        self._after = [float(text) for text in tags.get(INTERRUPTIONS_TAG, "").split()]
-        self._pause = float(tags.get(CAPACITY_TAG, "0"))
+        self._after = seconds(tags, INTERRUPTIONS_TAG) if wanted else []
+        self._pause = sum(seconds(tags, CAPACITY_TAG)) if wanted else 0.0
         self._due: float | None = None
-        if not wanted:
-            self._after = []
 
     def begin(self) -> None:
         """Note that an attempt at training has begun."""
