@@ -577,8 +577,8 @@ import joblib
 key = pump_job.model_data.removeprefix(f"s3://{bucket}/")
 s3.download_file(bucket, key, str(work / "pump.tar.gz"))
 with tarfile.open(work / "pump.tar.gz") as archive:
-    archive.extractall(work / "pump_model", filter="data")
-pump_model = joblib.load(work / "pump_model" / "model.joblib")
+    (member,) = [one for one in archive if one.name.endswith("model.joblib")]
+    pump_model = joblib.load(archive.extractfile(member))
 predicted = pump_model.predict(new_readings.drop(columns="vibration"))
 error = (predicted - new_readings["vibration"]).abs().mean()
 constant = (known_readings["vibration"].mean() - new_readings["vibration"]).abs().mean()
