@@ -113,9 +113,8 @@ NOT_YET = {
     "02": Pace(code=167, missing_minutes=1),
     "05": Pace(prose=2236, code=363, missing_minutes=22),
     "06": Pace(prose=1981, code=247, missing_minutes=9),
-    "07": Pace(prose=2235, code=321, missing_minutes=9),
     "10": Pace(code=162),
-    "12": Pace(prose=1676, code=176, missing_minutes=9),
+    "12": Pace(code=168, missing_minutes=5),
 }
 
 Problems = Iterator[str]
