@@ -323,11 +323,12 @@ plt.show()
 # Billable seconds, times machines, times price:
 
 # %%
-print(costs.job_cost(description))
+billed = workshop.is_billed(session)
+print(costs.bill(billed, description))
 
 # %% [markdown]
-# This is the price of *these* seconds on that machine. If the job ran here, AWS
-# would bill more: the recorded job had about 125 billable seconds.
+# If the job ran here, there are two figures: the price of *these* seconds, and about
+# what AWS would bill.
 #
 # The following jobs have most arguments in common. We write these once.
 
@@ -532,7 +533,7 @@ failed = client.describe_training_job(TrainingJobName=wrong_name)
 assert failed["TrainingJobStatus"] == "Failed"
 assert "did you mean --max_depth?" in failed["FailureReason"]
 print(failed["FailureReason"])
-print(costs.job_cost(failed))  # billed like any other job
+print(costs.bill(billed, failed))  # like any other job
 
 # %% [markdown]
 # A run in the terminal, as in lesson 02, shows the same sentence free of charge.

@@ -420,7 +420,7 @@ print((noise["low"] * noise["high"] <= 0).sum(), "of the intervals contain 0")
 # higher price. So how many minutes must the CPU train, before a GPU can be cheaper?
 
 # %%
-fixed = 40 + 72  # seconds of downloads, of the job recorded on AWS in lesson 03
+fixed = costs.startup_s()  # seconds of downloads, as recorded on AWS
 ratio = costs.price("ml.g5.xlarge").usd / costs.price("ml.m5.large").usd
 print(f"{ratio:.0f} times the price: at least {fixed * (ratio - 1) / 60:.0f} minutes")
 
