@@ -21,6 +21,12 @@ order, each at the start of a line, in bold:
 most 15, none has more than 25; no line of code is wider than 88 columns. A Markdown cell stands
 directly before at least 85 % of the code cells.
 
+**Pace.** At most 1,600 words of prose, the head and what stands in code fences not counted, and at
+most 160 non-blank lines of code; solutions, and cells that `%%writefile` saves, are not counted.
+The reading time is computed: 120 words and 10 lines a minute, of everything but solutions. The
+teaching minutes of the head are not below it. A lesson that does not keep to this yet stands in
+`NOT_YET`, with its present sizes, which it may not exceed.
+
 **Exercises.** At least one in each lesson. A Markdown cell has the heading `### Exercise 1: what
 to do`, numbered from 1. Its solution is one code cell tagged `solution` or several, before the next
 exercise, folded:
@@ -50,11 +56,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import math
 import re
 import statistics
 import symtable
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -64,6 +72,8 @@ from lessons.pairs import parse, sources
 HEAD_PARTS = ("Questions", "Objectives", "You need", "Time", "Cost on AWS")
 MEDIAN_LINES, P90_LINES, MAX_LINES, MAX_COLUMNS = 6, 15, 25, 88
 PROSE_BEFORE_CODE = 0.85
+MAX_WORDS, MAX_CODE = 1600, 160
+WORDS_A_MINUTE, LINES_A_MINUTE = 120, 10
 CELL_METADATA = {"tags", "jupyter", "lines_to_next_cell"}
 TAGS = {"solution", "raises-exception"}
 
@@ -85,6 +95,27 @@ FORBIDDEN_CODE = (
     ),
     (r"\bget_ipython\(\)\.(system|run_line_magic)\b", "calls a magic; write the magic itself"),
 )
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The size of a lesson: words of prose, lines of code, and minutes too few in its head."""
+
+    prose: int = MAX_WORDS
+    code: int = MAX_CODE
+    missing_minutes: int = 0
+
+
+# By the number in a lesson's title: what it may have until it is shortened. Lower these figures
+# with each lesson that shrinks; tests/lessons/test_rules.py reports an exception without need.
+NOT_YET = {
+    "01": Pace(missing_minutes=1),
+    "02": Pace(code=167, missing_minutes=1),
+    "05": Pace(prose=2236, code=363, missing_minutes=22),
+    "06": Pace(prose=1981, code=247, missing_minutes=9),
+    "10": Pace(code=162),
+    "12": Pace(code=168, missing_minutes=5),
+}
 
 Problems = Iterator[str]
 Rule = Callable[[list[NotebookNode]], Problems]
@@ -193,6 +224,55 @@ def has_short_cells(cells: list[NotebookNode]) -> Problems:
             yield f"cell {i + 1}: wider than {MAX_COLUMNS} columns: {wide[0][:40]}…"
 
 
+def pace(cells: list[NotebookNode]) -> Pace:
+    """Return how large a lesson is, and how many minutes its head has too few."""
+    prose = [_word_count(cell) if cell.cell_type == "markdown" else 0 for cell in cells]
+    read = [cell for _, cell in _code(cells) if "solution" not in _tags(cell)]
+    typed = [cell for cell in read if not cell.source.startswith("%%writefile")]
+    head = re.search(r"teaching (\d+) min", cells[0].source if cells else "")
+    missing = reading_minutes(cells) - int(head[1]) if head else 0
+    return Pace(sum(prose[1:]), sum(len(_lines(cell)) for cell in typed), max(0, missing))
+
+
+def reading_minutes(cells: list[NotebookNode]) -> int:
+    """Return how long it takes to read a lesson, without its solutions, rounded up."""
+    prose = sum(_word_count(cell) for cell in cells if cell.cell_type == "markdown")
+    lines = sum(len(_lines(cell)) for _, cell in _code(cells) if "solution" not in _tags(cell))
+    return math.ceil(prose / WORDS_A_MINUTE + lines / LINES_A_MINUTE)
+
+
+def _word_count(cell: NotebookNode) -> int:
+    """Return the number of words of a Markdown cell, without what stands in code fences."""
+    text = re.sub(r"^```.*?^```", "", cell.source, flags=re.MULTILINE | re.DOTALL)
+    return len(re.findall(r"\S*\w\S*", text))
+
+
+def keeps_its_pace(cells: list[NotebookNode]) -> Problems:
+    """Check words, lines of code, and the minutes in the head against the reading time."""
+    size = pace(cells)
+    title = re.match(r"# (\d\d)\b", cells[0].source if cells else "")
+    limit = NOT_YET.get(title[1] if title else "", Pace())
+    if size.prose > limit.prose:
+        yield f"{size.prose} words of prose, more than {limit.prose}"
+    if size.code > limit.code:
+        yield f"{size.code} lines of code outside solutions, more than {limit.code}"
+    if size.missing_minutes > limit.missing_minutes:
+        yield (
+            f"reading takes {reading_minutes(cells)} minutes, so the teaching minutes in the head "
+            f"are {size.missing_minutes - limit.missing_minutes} too few"
+        )
+
+
+def not_needed(number: str, cells: list[NotebookNode]) -> Problems:
+    """Find what `NOT_YET` allows a lesson that it does not need."""
+    if number in NOT_YET:
+        size, most = pace(cells), Pace()
+        for name in (field.name for field in fields(Pace)):
+            allowed, usual = getattr(NOT_YET[number], name), getattr(most, name)
+            if allowed > usual and getattr(size, name) <= usual:
+                yield f"{number}: keeps the limit of {name} now; take it out of NOT_YET"
+
+
 def explains_its_code(cells: list[NotebookNode]) -> Problems:
     """Check that a Markdown cell is directly before most code cells."""
     code = _code(cells)
@@ -279,6 +359,7 @@ RULES: tuple[Rule, ...] = (
     has_a_foot,
     solves_its_exercises,
     has_short_cells,
+    keeps_its_pace,
     explains_its_code,
     needs_no_solution,
     names_its_failures,
@@ -315,7 +396,12 @@ def main(argv: list[str]) -> int:
         broken_rules = problems(parse(py.read_text(encoding="utf-8")))
         broken += bool(broken_rules)
         verdict = f"{len(broken_rules)} to mend" if broken_rules else "keeps to every rule"
-        print(f"{py.name}: {verdict}")
+        cells = parse(py.read_text(encoding="utf-8")).cells
+        size = pace(cells)
+        print(
+            f"{py.name}: {size.prose} words, {size.code} lines of code, "
+            f"{reading_minutes(cells)} min to read; {verdict}"
+        )
         for problem in broken_rules:
             print(f"  {problem}")
     return 1 if broken else 0

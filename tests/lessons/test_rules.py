@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from lessons.pairs import canonical_py, derive, parse
-from lessons.rules import main, problems
+from lessons import rules
+from lessons.pairs import canonical_py, derive, parse, sources
+from lessons.rules import Pace, main, pace, problems, reading_minutes
 
 GOOD = """\
 # %% [markdown]
@@ -119,6 +122,10 @@ BAD = {
         "\n".join(LONG.split("\n")[:16]),
         "one code cell in ten has",
     ),
+    "too many words": ("# Add three.", "# Add three. " + "word " * 1600, "words of prose"),
+    "words in a table": ("# Add three.", "# | a |\n" * 1601, "words of prose"),
+    "too much code": (CODE, "\n\n# %%\n".join([CODE] * 161), "lines of code outside solutions"),
+    "too few minutes": ("teaching 10 min", "teaching 0 min", "teaching minutes in the head"),
     "code without prose": (CODE, "1\n\n# %%\n2\n\n# %%\n" + CODE, "prose stands before"),
     "a name that a solution makes": (CODE, "print(less)", ONLY_THERE),
     "the same, in a function": (CODE, "def show():\n    print(less)", ONLY_THERE),
@@ -190,6 +197,44 @@ def test_a_bad_change_is_reported(old: str, new: str, expected: str) -> None:
     assert any(expected in problem for problem in reported), reported
 
 
+SAVED = "# %%\n# %%writefile x.py\n" + "1\n" * 20 + "\n"
+FENCED = "# ```\n" + "# word\n" * 2000 + "# ```\n# Add three."
+
+
+def test_words_lines_and_minutes_are_counted() -> None:
+    """The head's words take time and are not prose; a saved script takes time and is no code."""
+    cells = parse(GOOD).cells
+    assert pace(cells) == Pace(prose=35, code=5)
+    words = 37 + 35  # with the head
+    assert reading_minutes(cells) == math.ceil(words / 120 + 5 / 10)
+
+    saved = parse(GOOD.replace("# %%\ntotal = 1 + 1", f"{SAVED}# %%\ntotal = 1 + 1")).cells
+    assert pace(saved) == pace(cells)
+    assert reading_minutes(saved) == math.ceil(words / 120 + (5 + 21) / 10)
+    assert pace(parse(GOOD.replace("# Add three.", FENCED)).cells) == pace(cells)
+
+
+def test_a_lesson_with_an_exception_may_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    lesson = GOOD.replace("# # A sample", "# # 99 · A sample").replace(
+        CODE, "\n\n".join(f"# %% [markdown]\n# Then:\n\n# %%\n{CODE}" for _ in range(165))
+    )
+    size = pace(parse(lesson).cells).code
+    missing = pace(parse(lesson).cells).missing_minutes
+    for allowed, expected in ((size, []), (size - 1, [f"more than {size - 1}"])):
+        monkeypatch.setitem(rules.NOT_YET, "99", Pace(code=allowed, missing_minutes=missing))
+        reported = problems(parse(lesson))
+        assert len(reported) == len(expected), reported
+        assert all(part in problem for part, problem in zip(expected, reported, strict=True))
+
+
+def test_no_exception_is_there_without_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    lessons = {py.stem[:2]: parse(py.read_text(encoding="utf-8")).cells for py in sources()}
+    assert rules.NOT_YET.keys() <= lessons.keys()
+    assert [p for number, cells in lessons.items() for p in rules.not_needed(number, cells)] == []
+    monkeypatch.setitem(rules.NOT_YET, "99", Pace(code=170))
+    assert "limit of code" in next(rules.not_needed("99", parse(GOOD).cells))
+
+
 def test_what_only_an_ipynb_can_hide_is_reported() -> None:
     notebook = parse(GOOD)
     notebook.metadata["execution"] = {"allow_errors": True}
@@ -213,7 +258,8 @@ def test_the_command_line(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     bad.write_text(GOOD.replace("total - 3", "!pip"))
     assert main([str(good)]) == 0
     assert main([str(good), str(bad)]) == 1
-    assert "02_bad.py: 1 to mend" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "02_bad.py: 35 words, 5 lines of code, 2 min to read; 1 to mend" in lines
 
 
 def test_deriving_is_a_pure_function_and_a_fixed_point() -> None:
