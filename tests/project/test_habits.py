@@ -158,9 +158,9 @@ def test_dependabot_watches_what_is_there() -> None:
             assert list(folder.glob(pattern)), f"no {pattern} in {folder}"
         assert update["schedule"]["interval"] in ("daily", "weekly", "monthly")
         for rule in update.get("ignore", []):
-            assert re.search(
-                rf"^{rule['dependency-name']}[>=]", read("requirements.in"), flags=re.MULTILINE
-            )
+            chosen = read("requirements.in") + read(".devcontainer/Dockerfile")
+            name = rf"^(FROM )?{rule['dependency-name']}[>=:]"
+            assert re.search(name, chosen, flags=re.MULTILINE)
 
 
 def test_files_are_as_the_editors_settings_want_them() -> None:
