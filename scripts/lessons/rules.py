@@ -113,7 +113,7 @@ NOT_YET = {
     "02": Pace(code=167, missing_minutes=1),
     "05": Pace(prose=2236, code=363, missing_minutes=22),
     "06": Pace(prose=1981, code=247, missing_minutes=9),
-    "10": Pace(code=162),
+    "10": Pace(code=163),
     "12": Pace(code=168, missing_minutes=5),
 }
 

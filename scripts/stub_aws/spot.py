@@ -29,15 +29,15 @@ def seconds(tags: Mapping[str, str], name: str) -> list[float]:
     """
     text = tags.get(name, "")
     try:
-        found = [float(word) for word in text.split()]
+        numbers = [float(word) for word in text.split()]
     except ValueError:
-        found = [math.nan]
-    if not all(0 <= value < math.inf for value in found):
+        numbers = [math.nan]
+    if not all(0 <= value < math.inf for value in numbers):
         raise ValueError(
             f"The tag {name} is the stub AWS's own: it holds seconds, such as '5' or '5 8', and "
             f"not '{text}'"
         )
-    return found
+    return numbers
 
 
 def check_tags(tags: list[dict[str, str]]) -> None:
