@@ -25,7 +25,7 @@
 # **You need** the workshop's kernel (the Python that runs the cells of this
 # notebook). Nothing else: this lesson makes the bucket.
 #
-# **Time** teaching 25 min, exercises 10 min
+# **Time** teaching 30 min, exercises 10 min
 #
 # **Cost on AWS** less than $0.01: a few requests, and 60 KB in a bucket. On a
 # notebook instance the instance bills too, about $0.05 an hour.

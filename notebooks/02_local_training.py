@@ -22,7 +22,7 @@
 #
 # **You need** the workshop's kernel. No earlier lesson and no AWS account.
 #
-# **Time** teaching 35 min, exercises 15 min
+# **Time** teaching 40 min, exercises 15 min
 #
 # **Cost on AWS** nothing: all of it runs on this machine. (On a notebook
 # instance, the instance itself bills about $0.05 an hour.)
@@ -183,9 +183,9 @@ second = terminal(script, "--max_depth", 3, **folders)
 # job.
 
 # %%
-saved = [work / name / "xgboost-model.ubj" for name in ("first", "second")]
 assert first.returncode == second.returncode == 0
-assert saved[0].read_bytes() == saved[1].read_bytes()
+one, two = (work / name / "xgboost-model.ubj" for name in ("first", "second"))
+assert one.read_bytes() == two.read_bytes()
 
 # %% [markdown]
 # ### Exercise 1: one more hyperparameter
@@ -385,6 +385,11 @@ def train(name, frame, **hyperparameters):
     return train_xgboost.model_fn(folder)
 
 
+def noted(name):
+    """Return what the script wrote down beside a model."""
+    return json.loads((work / name / "parameters.json").read_text())
+
+
 def scores(model, frame):
     """Return accuracy, log loss and AUC of a model on these passengers."""
     return metrics.evaluate(titanic.labels(frame), train_xgboost.predict(model, frame))
@@ -407,9 +412,8 @@ pd.Series(by_heart).to_frame("accuracy on its own 100 rows").round(2)
 # heart just as well.
 
 # %%
-assert by_heart["as it is"] >= 0.95
+assert min(by_heart["as it is"], by_heart["labels shuffled"]) >= 0.95
 assert by_heart["features all equal"] < 0.8
-assert by_heart["labels shuffled"] >= 0.95
 
 # %% [markdown]
 # ## Check 3: do labels and features belong together?
@@ -431,8 +435,7 @@ joins = {
 def held_out_auc(name, frame):
     """Train on a list; return the AUC that the script noted for the rows held out."""
     train(name, frame)
-    noted = json.loads((work / name / "parameters.json").read_text())
-    return noted["metrics"]["validation"]["auc"]
+    return noted(name)["metrics"]["validation"]["auc"]
 
 
 aucs = {}
@@ -456,10 +459,8 @@ print(f"AUC with a leak {leak:.3f}, without {aucs['as it is']:.3f}")
 # a question helps: *would I know this value at the time of the prediction?*
 
 # %%
-assert abs(aucs["labels shuffled"] - 0.5) < 0.2
-assert abs(aucs["labels moved by a row"] - 0.5) < 0.2
-assert aucs["as it is"] > 0.7
-assert leak > aucs["as it is"]
+broken = [aucs["labels shuffled"], aucs["labels moved by a row"]]
+assert max(broken) < 0.7 < aucs["as it is"] < leak
 
 # %% [markdown]
 # ## Check 4: is the file the model, and the same each time?
@@ -470,13 +471,13 @@ assert leak > aucs["as it is"]
 
 # %%
 model = train_xgboost.model_fn(work / "model")
-noted = json.loads((work / "model" / "parameters.json").read_text())
-seed = noted["hyperparameters"]["seed"]
+note = noted("model")
+seed = note["hyperparameters"]["seed"]
 held_out = passengers[titanic.hold_out(titanic.labels(passengers), 0.2, seed)]
 loaded = scores(model, held_out)
 train("again", passengers)
 files = [work / name / train_xgboost.MODEL_FILE for name in ("model", "again")]
-pd.DataFrame({"when saved": noted["metrics"]["validation"], "loaded": loaded}).round(3)
+pd.DataFrame({"when saved": note["metrics"]["validation"], "loaded": loaded}).round(3)
 
 # %% [markdown]
 # Both columns agree, and so do the two files. Training is *reproducible* here.
@@ -484,7 +485,7 @@ pd.DataFrame({"when saved": noted["metrics"]["validation"], "loaded": loaded}).r
 # find is a feature that another program computes differently from ours.
 
 # %%
-assert loaded == noted["metrics"]["validation"]
+assert loaded == note["metrics"]["validation"]
 assert files[0].read_bytes() == files[1].read_bytes()
 
 # %% [markdown]
@@ -539,7 +540,7 @@ table.round(2)
 
 # %%
 spread = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
-figure, axes = plt.subplots(figsize=(6, 2))
+axes = plt.figure(figsize=(6, 2)).gca()
 axes.errorbar(table["accuracy"], table.index, xerr=spread, fmt="o", capsize=4)
 axes.set(xlabel="accuracy on the test list, with interval", xlim=(0, 1))
 axes.margins(y=0.3)
@@ -564,7 +565,6 @@ print(f"and XGBoost is correct about {wins} of these (p = {p_value:.2f})")
 # small test list cannot say more.
 
 # %%
-assert (table["high"] - table["low"]).min() > 0.05
 
 # %% [markdown]
 # ### Exercise 3: how long, and how much memory?
