@@ -166,7 +166,7 @@ def test_list_shows_every_job_and_sorts_by_each_column(page, trio):
     assert "3 of" in page.text(".count") or page.text(".count") == "3 jobs"
     row = page.text(".jobs tr:nth-child(2)")
     assert re.search(
-        r"a-bad\s+✕\s*Failed\s+\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+[\d.]+ s\s+\$0\.0", row
+        r"a-bad\s+✕\s*Failed\s+\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\s+[\d.]+ s\s+(< )?\$0\.0", row
     )
 
     page.button("Name").send_keys(Keys.ENTER)  # by keyboard
