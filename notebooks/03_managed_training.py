@@ -191,11 +191,10 @@ train_input = TrainingInput(
 )
 
 # %% [markdown]
-# Only the address is necessary, the rest are defaults. `File` copies everything
-# under the prefix before the script starts. (`FastFile` streams it while the
-# script reads, which is better for large data.) `FullyReplicated` gives every
-# machine all of it. The test list is not uploaded for the job: we need it once,
-# at the end.
+# Only the address is necessary. `File`, the default, copies everything under the
+# prefix before the script starts. (`FastFile` streams it while the script reads,
+# which is better for large data.) `FullyReplicated`, the default too, gives every
+# machine all of it. The job does not get the test list: we need it at the end.
 #
 # ## fit
 #
