@@ -115,11 +115,12 @@ import subprocess
 
 
 def torchrun(processes, script, **variables):
+    variables |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}  # lines do not mix
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc_per_node", str(processes), str(work / script)]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-    output = subprocess.check_output(command, env=variables, text=True, timeout=120)
-    return sorted(output.splitlines())
+    command += ["--no-python", "--nproc_per_node", str(processes)]
+    command += [sys.executable, str(work / script)]
+    options = {"env": {**os.environ, **variables}, "timeout": 120}
+    return sorted(subprocess.check_output(command, text=True, **options).splitlines())
 
 
 two, one = torchrun(2, "by_hand.py"), torchrun(1, "by_hand.py")
