@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -135,13 +134,15 @@ def test_without_validation_the_last_round_is_the_best(tmp_path, capsys, monkeyp
 
 def test_going_on_on_another_machine_the_best_model_is_there_at_once(tmp_path, capsys, monkeypatch):
     """SageMaker restores the checkpoints there, and not the model folder."""
-    run = new_run("train_torch", tmp_path, capsys)
     arguments = (*ENDLESS["train_torch"], "--checkpoint_seconds", 0)
     monkeypatch.setattr(best_so_far, "SHARE", float("inf"))
-    with monkeypatch.context() as patch:
-        kill_after(patch, "train_torch", 3)
-        with pytest.raises(Killed):
-            run(*arguments)
+    for epochs in (2, 3):
+        run = new_run("train_torch", tmp_path / str(epochs), capsys)
+        with monkeypatch.context() as patch:
+            kill_after(patch, "train_torch", epochs)
+            with pytest.raises(Killed):
+                run(*arguments)
+    best = train_torch.model_fn(tmp_path / "2" / "model").state_dict()
     for path in run.model.iterdir():
         path.unlink()
     with monkeypatch.context() as patch:
@@ -149,7 +150,8 @@ def test_going_on_on_another_machine_the_best_model_is_there_at_once(tmp_path, c
         with pytest.raises(Killed):
             run(*arguments)
     assert counts(run)["kept"] == 2  # the last checkpoint is of the last batch of epoch 3
-    assert json.loads((run.model / "parameters.json").read_text())["metrics"]["validation"]
+    for name, weights in train_torch.model_fn(run.model).state_dict().items():
+        assert weights.equal(best[name]), "not the weights with which it goes on"
 
 
 def test_a_dry_run_keeps_nothing(tmp_path, capsys):
