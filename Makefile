@@ -27,7 +27,7 @@ VENV_PYTHON := .venv/bin/python
 FOR_LESSON_10 = $(if $(LESSON),$(if $(filter 1 10%,$(LESSON)),sdk3),sdk3) # where it is among the lessons
 ON_STUB := $(VENV_PYTHON) -m lessons.on_stub $(VENV_PYTHON) -m
 
-.PHONY: help env sdk3 clients workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
+.PHONY: help env sdk3 clients site-env site workshop kernel instance instance-status instance-delete lessons test test-aws test-images bench notebooks lint format lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ sdk3: env ## the same for .venv-sdk3: version 3 of the SDK, the kernel of lesson
 clients: sdk3 ## and for .venv-cli: the AWS CLI, which the tests try on the stub AWS
 	@PIP_NO_COMPILE=1 .ci/make_venv .venv-cli requirements-cli.txt "0.3 GB"
 
+site-env: ## and for .venv-site: the tools of the site
+	@PIP_NO_COMPILE=1 .ci/make_venv .venv-site requirements-site.txt "0.2 GB"
+
 # `-m jupyterlab`, not the script `jupyter-lab`, which would not survive a move of this folder.
 workshop: env ## open the lessons in JupyterLab, with an AWS of their own on this machine
 	@$(ON_STUB) jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=. \
@@ -52,7 +55,10 @@ workshop: env ## open the lessons in JupyterLab, with an AWS of their own on thi
 lessons: env $(FOR_LESSON_10) ## execute every lesson; pages go to build/lessons/
 	@$(ON_STUB) lessons.run --timeout $(TIMEOUT) $(LESSON)
 
-test: clients ## lint, then every test, the lessons among them
+site: site-env ## make a site of what `make lessons` has executed, in build/site/; executes nothing
+	@.venv-site/bin/python -m lessons.site
+
+test: clients site-env ## lint, then every test, the lessons among them
 	@$(VENV_PYTHON) -m ruff check --quiet .
 	@$(VENV_PYTHON) -m ruff format --check --quiet . || \
 		{ echo "Some files are not formatted: run 'make format'." >&2; exit 1; }
@@ -103,7 +109,7 @@ format: env ## format the code, and derive the notebooks
 lock: ## resolve requirements*.in into requirements*.txt, for every Python and system
 	@.ci/make_lock
 
-clean: ## remove .venv, .venv-sdk3, .venv-cli, build/ and every cache
-	rm -rf .venv .venv-sdk3 .venv-cli build .pytest_cache .ruff_cache .mypy_cache
+clean: ## remove .venv and its sisters, build/ and every cache
+	rm -rf .venv .venv-sdk3 .venv-cli .venv-site build .pytest_cache .ruff_cache .mypy_cache
 	find notebooks scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	find notebooks scripts -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

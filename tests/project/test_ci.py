@@ -265,7 +265,26 @@ def test_the_workflow_runs_it_with_every_python_and_with_the_oldest_release() ->
         ("allowed", "3.13"),
         ("refused", "3.11"),
     }
-    for step in job["steps"]:
+    for step in [step for job in workflow["jobs"].values() for step in job["steps"]]:
         if action := step.get("uses"):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{action} is not pinned"
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_the_workflow_publishes_only_what_it_has_executed() -> None:
+    """The lessons and the site come from one job, on the default branch, after the tests."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    site, publish = jobs["site"], jobs["publish"]
+    commands = [step["run"] for step in site["steps"] if step.get("run", "").startswith("make")]
+    assert commands == ["make lessons", "make site"]
+    assert not any("if" in step or "continue-on-error" in step for step in site["steps"])
+    assert site["needs"] == "test"
+    assert "github.event_name == 'push'" in site["if"]
+    assert "github.event.repository.default_branch" in site["if"]
+    uploaded = site["steps"][-1]
+    assert uploaded["uses"].startswith("actions/upload-pages-artifact@")
+    assert uploaded["with"] == {"path": "build/site"}
+    assert publish["needs"] == "site"
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert ["deploy-pages" in step["uses"] for step in publish["steps"]] == [True]
+    assert all("permissions" not in jobs[name] for name in ("test", "site"))

@@ -62,6 +62,16 @@ def test_lessons() -> None:
     assert (ROOT / "build" / "lessons" / "01_environment_setup.html").exists()
 
 
+def test_site() -> None:
+    """`make site`: makes pages or names what is missing; lessons/test_site.py tests the rest."""
+    done = run("make site")
+    if done.returncode:
+        assert re.search(r"^Lesson \w+ .*: run `make lessons LESSON=\d+`\.$", done.stderr, re.M)
+        assert not (ROOT / "build" / "site").exists()
+    else:
+        assert (ROOT / "build" / "site" / "index.html").exists()
+
+
 def test_workshop() -> None:
     """`make workshop`: JupyterLab comes up on the loopback address, and all of it ends."""
     port = free_port()
