@@ -443,8 +443,8 @@ pd.DataFrame(effort)
 #
 # Start the built-in algorithm twice with `num_round=200`,
 # `early_stopping_rounds=5` and `eval_metric="logloss"`: once with both channels
-# of `ready_inputs`, once with `train` alone. Before you run it, write down: how many trees will each
-# model have? (`model.num_boosted_rounds()`)
+# of `ready_inputs`, once with `train` alone. Before you run it, write down: how
+# many trees will each model have? (`model.num_boosted_rounds()`)
 
 # %%
 # Your turn
