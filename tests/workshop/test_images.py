@@ -316,14 +316,18 @@ def test_every_date_in_a_lesson_has_a_source(path):
 
 
 def test_the_sdks_dates_are_its_own():
-    for file in ("README.md", "notebooks/01_environment_setup.py"):
-        text = (ROOT / file).read_text(encoding="utf-8")
-        stated = re.search(
-            r"maintenance since\s+(\S+)[,:] .*?support\s+ends\s+on\s+([\d-]+)", text, re.S
-        )
-        about = metadata("sagemaker").get_payload()
-        assert re.search(rf"^Maintenance mode +{stated[1]} ", about, re.M), file
-        assert re.search(rf"^End-of-Support +{stated[2]} ", about, re.M), file
+    """README.md names them; lesson 01 prints the lines of the package's own description."""
+    about = metadata("sagemaker").get_payload()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    stated = re.search(
+        r"maintenance since\s+(\S+)[,:] .*?support\s+ends\s+on\s+([\d-]+)", text, re.S
+    )
+    assert re.search(rf"^Maintenance mode +{stated[1]} ", about, re.M)
+    assert re.search(rf"^End-of-Support +{stated[2]} ", about, re.M)
+    lesson = code_of(ROOT / "notebooks" / "01_environment_setup.py")
+    for phase in ("Maintenance mode  ", "End-of-Support  "):
+        assert phase in lesson
+        assert re.search(rf"^{phase}", about, re.M)
 
 
 @each_lesson
