@@ -25,7 +25,7 @@
 # **You need** lessons 02 and 03: the script `train_minimal.py`, estimator,
 # channel, artifact. Nothing has to be left over from them.
 #
-# **Time** teaching 25 min, exercises 20 min
+# **Time** teaching 35 min, exercises 20 min
 #
 # **Cost on AWS** about $0.03: six short jobs on the smallest machine, at most
 # two at a time. A time limit of ten minutes bounds each at $0.02.
@@ -443,8 +443,8 @@ pd.DataFrame(effort)
 #
 # Start the built-in algorithm twice with `num_round=200`,
 # `early_stopping_rounds=5` and `eval_metric="logloss"`: once with both channels
-# of `ready_inputs`, once with `train` alone. Before you run it, write down: how many trees will each
-# model have? (`model.num_boosted_rounds()`)
+# of `ready_inputs`, once with `train` alone. Before you run it, write down: how
+# many trees will each model have? (`model.num_boosted_rounds()`)
 
 # %%
 # Your turn

@@ -111,8 +111,8 @@ class Pace:
 NOT_YET = {
     "01": Pace(missing_minutes=1),
     "02": Pace(code=167, missing_minutes=1),
-    "05": Pace(prose=2236, code=363, missing_minutes=22),
-    "06": Pace(prose=1981, code=247, missing_minutes=9),
+    "05": Pace(code=189),
+    "06": Pace(code=243),
     "10": Pace(code=163),
     "12": Pace(code=168, missing_minutes=5),
 }
