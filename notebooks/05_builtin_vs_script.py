@@ -25,7 +25,7 @@
 # **You need** lessons 02 and 03: the script `train_minimal.py`, estimator,
 # channel, artifact. Nothing has to be left over from them.
 #
-# **Time** teaching 25 min, exercises 20 min
+# **Time** teaching 35 min, exercises 20 min
 #
 # **Cost on AWS** about $0.03: six short jobs on the smallest machine, at most
 # two at a time. A time limit of ten minutes bounds each at $0.02.

@@ -26,7 +26,7 @@
 # **You need** lesson 03 for the words used here: estimator, channel, status.
 # Nothing has to be left over from it.
 #
-# **Time** teaching 35 min, exercises 20 min
+# **Time** teaching 45 min, exercises 20 min
 #
 # **Cost on AWS** about $0.05: nine short jobs on the smallest machine. A time
 # limit of ten minutes bounds each; in the worst case it costs $0.02 a job.
