@@ -2,7 +2,7 @@
 
 A test here says what happens, good or bad, because lesson 10 says it too: where one fails after an
 upgrade of the SDK, the lesson's sentence is to be changed with it. The numbers are those of issues
-of aws/sagemaker-python-sdk. Of the four in 5765 two are about processing jobs, which we do not use.
+of aws/sagemaker-python-sdk; of the four in 5765 those are tried that touch training.
 """
 
 from __future__ import annotations
