@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 RUNNING = ("InProgress", "Stopping")  # every other TrainingJobStatus is an end
 QUIET_S = 60  # after so many seconds without news, `wait_for` prints which jobs still run
+LIMIT_S = 3600  # a lesson's jobs have ten minutes each, and may wait for a machine or a neighbour
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html: each partition has a console
 # of its own.
@@ -45,18 +46,20 @@ class JobError(LookupError):
     """A job does not have (yet) what was asked for; the message says why and what to do."""
 
 
-def wait_for(session: Session, *names: str, poll_s: float = 2.0) -> list[Description]:
+def wait_for(
+    session: Session, *names: str, poll_s: float = 2.0, limit_s: float = LIMIT_S
+) -> list[Description]:
     """Wait until every job of these names has ended; print a line for each status that one enters.
 
     Returns their last descriptions, in the order of ``names``. A job that failed or was stopped has
     ended too: look at its TrainingJobStatus. Interrupting the wait does not stop the jobs.
-    Raises JobError when there is no job of a name.
+    Raises JobError when there is no job of a name, or one has not ended after ``limit_s`` seconds.
     """
     client = session.boto_session.client("sagemaker")
     width = max(map(len, names), default=0)
     printed = dict.fromkeys(names, 0)
     ended: dict[str, Description] = {}
-    news = time.monotonic()
+    began = news = time.monotonic()
     while True:
         for name in [name for name in printed if name not in ended]:
             job = _describe(client, name)
@@ -70,6 +73,11 @@ def wait_for(session: Session, *names: str, poll_s: float = 2.0) -> list[Descrip
         if time.monotonic() - news > QUIET_S:
             print(f"still running: {', '.join(sorted(printed.keys() - ended.keys()))}", flush=True)
             news = time.monotonic()
+        if time.monotonic() - began > limit_s:
+            raise JobError(
+                f"{', '.join(sorted(printed.keys() - ended.keys()))} has not ended after "
+                f"{limit_s:g} seconds, and goes on: wait again, or stop it."
+            )
         time.sleep(poll_s)
 
 

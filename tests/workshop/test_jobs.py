@@ -68,6 +68,17 @@ def test_table_has_a_row_per_job_with_its_cost_and_metrics():
     assert frame.loc["a", "validation:accuracy"] == 0.75
 
 
+def test_a_wait_has_a_limit_and_names_the_job_that_goes_on(monkeypatch):
+    statuses = {"quick": "Completed", "endless": "InProgress"}
+    monkeypatch.setattr(
+        jobs, "_describe", lambda _, name: description(name, TrainingJobStatus=statuses[name])
+    )
+    with pytest.raises(jobs.JobError, match=r"^endless has not ended after 0.1 seconds, and goes"):
+        jobs.wait_for(Session(), "quick", "endless", poll_s=0.01, limit_s=0.1)
+    (job,) = jobs.wait_for(Session(), "quick", limit_s=0)
+    assert job["TrainingJobName"] == "quick"
+
+
 def test_running_job_and_unknown_price_are_missing_in_the_table_not_zero():
     running = without(
         description("run", TrainingJobStatus="InProgress"),
