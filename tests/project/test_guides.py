@@ -73,6 +73,14 @@ def test_the_timetable_has_the_lesson_with_its_minutes_and_cost(number):
     assert row[1:] == [str(teaching), str(exercises), str(teaching + exercises), cost(number)]
 
 
+def test_the_days_hold_every_lesson_once_with_their_minutes():
+    days = [row for row in rows(GUIDE, 3) if re.fullmatch(r"\d\d(, \d\d)+", row[1])]
+    lessons = [row[1].split(", ") for row in days]
+    assert sorted(sum(lessons, [])) == list(LESSONS)
+    for numbers, row in zip(lessons, days, strict=True):
+        assert row[2] == str(sum(sum(minutes(number)) for number in numbers))
+
+
 def test_the_timetable_adds_up():
     (row,) = [row for row in rows(GUIDE, 5) if row[0] == "**all**"]
     teaching, exercises = map(sum, zip(*map(minutes, LESSONS), strict=True))
