@@ -76,7 +76,7 @@ def test_the_timetable_has_the_lesson_with_its_minutes_and_cost(number):
 def test_the_days_hold_every_lesson_once_with_their_minutes():
     days = [row for row in rows(GUIDE, 3) if re.fullmatch(r"\d\d(, \d\d)+", row[1])]
     lessons = [row[1].split(", ") for row in days]
-    assert sorted(sum(lessons, [])) == list(LESSONS)
+    assert sorted(number for day in lessons for number in day) == list(LESSONS)
     for numbers, row in zip(lessons, days, strict=True):
         assert row[2] == str(sum(sum(minutes(number)) for number in numbers))
 
