@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from tests.support import browser as browsers
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-site" / "bin" / "python"
 PIXEL = (  # a PNG of one
@@ -25,7 +27,9 @@ TEXTS = {
     "a.py": "print(1)\n",
     "notebooks/GLOSSARY.md": "# Glossary\n\n## A word\n\nIt costs $1, or $2.\n",
     "notebooks/INSTRUCTOR_GUIDE.md": "# Guide\n\n[A](GLOSSARY.md#a-word), [all](../README.md).\n",
-    "scripts/stub_aws/README.md": "# The stub\n\n[More](FIDELITY.md)\n",
+    "scripts/stub_aws/README.md": "# The stub\n\n[More](FIDELITY.md)\n\n## One\n\n## Two\n"
+    f"\n| a | b |\n|---|---|\n| `{'wide' * 50}` | 2 |\n"
+    f"\n```python\nx = '{'wide' * 50}'  # and a remark\n```\n",
     "scripts/stub_aws/FIDELITY.md": "# How true\n\n`[no](link.md)`\n\n```\n[no](link.md)\n```\n",
     ".github/overview.svg": '<svg xmlns="http://www.w3.org/2000/svg"/>',
 }
@@ -121,6 +125,37 @@ def test_pages_are_made_of_what_was_executed(checkout: Checkout) -> None:
     assert "zebra" in checkout.read("searchindex.js")
     assert list(checkout.site.glob("_downloads/*/a.py"))
     assert sorted(path.name for path in checkout.site.parent.iterdir()) == ["done", "root", "site"]
+
+
+AXE = "lib/python3.*/site-packages/axe_core_python/axe.min.js"
+RUN_AXE = "axe.run({resultTypes: ['violations']}).then(r => arguments[0](r.violations))"
+PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+
+
+def test_everybody_can_use_the_pages(checkout: Checkout, tmp_path: Path) -> None:
+    """By axe's rules, light and dark; on a phone nothing but a wide block scrolls sideways."""
+    assert checkout.make().returncode == 0
+    (axe,) = PYTHON.parents[1].glob(AXE)
+    with browsers.start(tmp_path / "profile") as browser:
+        browser.set_script_timeout(120)
+        for page in ("index", "notebooks/01_first", "scripts/stub_aws/README", "search"):
+            for scheme in ("light", "dark"):
+                scheme_of_page = {"name": "prefers-color-scheme", "value": scheme}
+                browser.execute_cdp_cmd(
+                    "Emulation.setEmulatedMedia", {"features": [scheme_of_page]}
+                )
+                browser.get(checkout.site.joinpath(f"{page}.html").as_uri())
+                browser.execute_script(axe.read_text(encoding="utf-8"))
+                violations = browser.execute_async_script(RUN_AXE)
+                assert [
+                    (page, scheme, violation["id"], [node["html"] for node in violation["nodes"]])
+                    for violation in violations
+                ] == []
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+        for page in ("index", "notebooks/01_first"):
+            browser.get(checkout.site.joinpath(f"{page}.html").as_uri())
+            width = browser.execute_script("return document.documentElement.scrollWidth")
+            assert width <= PHONE["width"], page
 
 
 def drop(checkout: Checkout) -> None:

@@ -36,6 +36,18 @@ LINK = re.compile(r"\]\(<?([^)#>\s]+)[^)]*\)")
 NO_TEXT = "The figure that the code above draws; the text beside it says what to see."
 
 
+# What the theme leaves out, and a screen reader or a keyboard needs: the level of a heading, the
+# names of the two columns, the focus that scrolls a wide block, and the heading of the search.
+ADDED = {
+    ' role="heading">': ' role="heading" aria-level="2">',
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
+    '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
+    "<pre>": '<pre tabindex="0">',
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+    '<div id="search-results">': '<h1>Search</h1>\n<div id="search-results">',
+}
+
+
 class SiteError(Exception):
     """A site that cannot be made; the message has one sentence for each cause."""
 
@@ -168,6 +180,15 @@ def write_cover(source: Path, pages: list[str], lessons: dict[str, Path]) -> Non
 # ---- what came out ----
 
 
+def complete(folder: Path) -> None:
+    """Add to every page what makes it usable without eyes or mouse."""
+    for path in folder.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        for part, more in ADDED.items():
+            text = text.replace(part, more)
+        path.write_text(text, encoding="utf-8")
+
+
 class Page(HTMLParser):
     """The places of a page that links may name, where it links to, and what it loads."""
 
@@ -249,6 +270,7 @@ def build(root: Path, executed: Path, output: Path) -> int:
     if done.returncode:
         log = done.stdout.replace(f"{source}/", "")
         raise SiteError(f"{log.rstrip()}\nSphinx could not make the site, as shown above.")
+    complete(pages)
     faults = check_pages(pages.resolve())
     if faults:
         raise SiteError("\n".join(faults))
