@@ -38,7 +38,7 @@ sys.path[:0] = ["../scripts", "../scripts/training"]
 logging.getLogger("sagemaker").setLevel(logging.CRITICAL)  # else red lines at each call
 
 import workshop
-from workshop import builtin_data, costs, images, jobs
+from workshop import builtin_data, costs, figures, images, jobs
 
 session = workshop.session()
 role = workshop.execution_role(session)
@@ -370,11 +370,10 @@ both[["billable_s", "train:logloss", "validation:logloss"]].T.round(3)
 import matplotlib.pyplot as plt
 
 recorded = pd.read_csv("../data/recorded_on_aws.csv", index_col="job")
-download = recorded["downloading_data_s"] + recorded["downloading_image_s"]
 on_aws = pd.DataFrame(
     {
         "starting": recorded["starting_s"],
-        "downloading": download,
+        "downloading": recorded.filter(like="downloading").sum(axis=1),
         "training, uploading": recorded["training_to_end_s"],
     }
 )
@@ -383,13 +382,14 @@ on_aws = pd.DataFrame(
 # One bar for each job, from its start to its end.
 
 # %%
-axes = on_aws.plot.barh(stacked=True, figsize=(7, 2), color=["0.8", "C0", "C1"])
+axes = on_aws.plot.barh(stacked=True, figsize=(8, 2), color=["0.8", "C0", "C1"])
+axes.figure.set_layout_engine("constrained")
 for bars, hatch in zip(axes.containers, ["", "//", ".."], strict=True):
-    for bar in bars:
-        bar.set_hatch(hatch)
+    plt.setp(bars, hatch=hatch)
 axes.set(xlabel="seconds", ylabel="", xlim=(0, None))
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-plt.show()
+alt = "Two bars: of both jobs, starting and downloading take about nine tenths."
+figures.show(axes.figure, alt)
 
 # %% [markdown]
 # Most of a short job is the machine's start and the downloads, for both kinds.
