@@ -88,6 +88,7 @@ def test_the_timetable_adds_up():
     sums = [str(teaching), str(exercises), str(teaching + exercises), f"${dollars:.2f}"]
     assert row[1:] == [f"**{amount}**" for amount in sums]
     assert f"about ${dollars:.2f} a person" in GUIDE
+    assert f"and ${dollars:.2f}\n   for the jobs of all lessons" in README
     assert f"{round((teaching + exercises) / 60)} hours" in GUIDE.replace("nine", "9")
 
 
