@@ -491,8 +491,8 @@ def test_the_shipped_policy_names_its_actions_and_most_of_its_resources():
     statements = read_policy("execution_role_policy.json")["Statement"]
     assert len(statements) > 5
     actions = [action for statement in statements for action in statement["Action"]]
-    whole = [s["Action"] for s in statements if isinstance(s["Action"], str)]
-    assert not any("*" in action for action in [*actions, *whole])
+    single_actions = [s["Action"] for s in statements if isinstance(s["Action"], str)]
+    assert not any("*" in action for action in [*actions, *single_actions])
     assert not any("${" in json.dumps(statement) for statement in statements)
     everywhere = {
         action
