@@ -28,7 +28,7 @@ from tests.support.stub_jobs import (
     unique,
 )
 
-ALL_RIGHTS = {
+ALL_PERMISSIONS = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
@@ -433,7 +433,7 @@ def test_a_checkpoint_bucket_that_is_missing_or_forbidden_is_named(account, secr
 
 def test_a_checkpoint_that_s3_refuses_ends_the_job_while_it_trains(stub_aws, secrets):
     """The bucket is deleted while the job runs."""
-    may_all = create_role(unique("administrator"), ALL_RIGHTS)
+    may_all = create_role(unique("administrator"), ALL_PERMISSIONS)
     account = Account(stub_aws.environment_of(may_all), may_all)
     bucket = f"sagemaker-{unique('short-lived')}"
     account.s3.create_bucket(Bucket=bucket)
@@ -492,7 +492,7 @@ print(view.open_file("/opt/ml/model/shut/shut").read().decode())
 
 @needs_namespaces
 def test_an_ordinary_user_reads_what_the_job_has_shut(tmp_path):
-    """In the job its owner is root, who may read it; outside it needs its rights first."""
+    """In the job its owner is root, who may read it; outside it must change the mode first."""
     model = tmp_path / "model"
     (model / "shut").mkdir(parents=True)
     (model / "shut" / "shut").write_text("read")

@@ -28,7 +28,7 @@ from tests.support.stub_jobs import (
 )
 
 MILLISECOND = timedelta(milliseconds=1)
-ALL_RIGHTS = {
+ALL_PERMISSIONS = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
@@ -42,7 +42,7 @@ def account(stub_aws):
 @pytest.fixture(scope="module")
 def administrator(stub_aws):
     """Return the same account seen by someone who may do everything; jobs keep the shipped role."""
-    may_all = create_role(unique("administrator"), ALL_RIGHTS)
+    may_all = create_role(unique("administrator"), ALL_PERMISSIONS)
     return Account(stub_aws.environment_of(may_all), stub_aws.role_arn)
 
 
@@ -557,7 +557,7 @@ def test_a_channel_without_objects_is_refused(account, uri, detail):
 
 
 def test_a_missing_output_bucket_fails_the_job_at_its_upload(administrator, stub_aws):
-    may_all = create_role(unique("job-with-all-rights"), ALL_RIGHTS)
+    may_all = create_role(unique("job-with-all-permissions"), ALL_PERMISSIONS)
     description = administrator.run(
         "(MODEL / 'm').touch()",
         RoleArn=may_all,
@@ -582,7 +582,7 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused(administrator, role):
                 }
             ],
         }
-        role = create_role(unique("for-lambda"), ALL_RIGHTS, trust=trust)
+        role = create_role(unique("for-lambda"), ALL_PERMISSIONS, trust=trust)
     request = administrator.request("", RoleArn=role)
     code, message = refusal(administrator.sagemaker.create_training_job, **request)
     assert code == "ValidationException"
