@@ -447,15 +447,15 @@ print(f"{ratio:.0f} times the price: at least {fixed * (ratio - 1) / 60:.0f} min
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 logs = {}
-for place in ("settings", "."):
+for subfolder in ("settings", "."):
     folder = work / f"hello-{len(logs)}"
-    (folder / place).mkdir(parents=True)
+    (folder / subfolder).mkdir(parents=True)
     (folder / "hello.py").write_text("print('hello')\n")
-    (folder / place / "requirements.txt").write_text("scikit-learn==1.9.0\n")
+    (folder / subfolder / "requirements.txt").write_text("scikit-learn==1.9.0\n")
     options = common | {"source_dir": str(folder), "base_job_name": "hello"}
     hello = SKLearn("hello.py", image_uri=image["sklearn"], **options)
     hello.fit(logs=False)
-    logs[place] = jobs.log(session, hello.latest_training_job.name)
+    logs[subfolder] = jobs.log(session, hello.latest_training_job.name)
 
 # Answer 4: a script that needs the package would fail at its import. At the top,
 # pip reads the file.

@@ -150,15 +150,15 @@ print(f"one machine left on costs as much as {gigabytes:,.0f} GB in S3")
 
 # %%
 jobs.wait_for(session, done_name)
-found = cleanup.inventory(session)
-found.table()
+inventory = cleanup.inventory(session)
+inventory.table()
 
 # %% [markdown]
 # What bills most stands first. The prices are per hour of the machines that run,
 # and per month of what is stored. Here is the forgotten job:
 
 # %%
-for job in found.running:
+for job in inventory.running:
     print(f"lesson {job.lesson}: {job.name}")
     print(jobs.console_link(job.description))
 
@@ -168,9 +168,9 @@ for job in found.running:
 # one account, you see the jobs of all.
 
 # %%
-assert forgotten_name in {job.name for job in found.running}
-assert bucket in (found.bucket, found.borrowed)
-assert found.uploads >= 1 or found.not_listed
+assert forgotten_name in {job.name for job in inventory.running}
+assert bucket in (inventory.bucket, inventory.borrowed)
+assert inventory.uploads >= 1 or inventory.not_listed
 
 # %% [markdown]
 # ## What has it cost?
@@ -183,7 +183,7 @@ assert found.uploads >= 1 or found.not_listed
 # %%
 from datetime import datetime, timezone
 
-by_lesson = cleanup.cost_by_lesson(found.jobs, datetime.now(timezone.utc))
+by_lesson = cleanup.cost_by_lesson(inventory.jobs, datetime.now(timezone.utc))
 by_lesson.round(4)
 
 # %% [markdown]
@@ -215,7 +215,7 @@ plt.show()
 # second figure is what they would cost there, with the downloads that AWS bills:
 
 # %%
-ended = [job.description for job in found.jobs if not job.runs]
+ended = [job.description for job in inventory.jobs if not job.runs]
 bill = costs.bill(workshop.is_billed(session), *ended)
 assert bill.here.usd <= by_lesson["usd"].sum() + 1e-9  # the running one comes on top
 print(bill)
@@ -250,7 +250,7 @@ assert hours == 63
 # %%
 from botocore.exceptions import ClientError
 
-made = found.bucket == bucket
+made = inventory.bucket == bucket
 rules = []
 try:
     if made:

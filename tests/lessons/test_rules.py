@@ -205,12 +205,12 @@ def test_words_lines_and_minutes_are_counted() -> None:
     """The head's words take time and are not prose; a saved script takes time and is no code."""
     cells = parse(GOOD).cells
     assert pace(cells) == Pace(prose=35, code=5)
-    words = 37 + 35  # with the head
-    assert reading_minutes(cells) == math.ceil(words / 120 + 5 / 10)
+    word_count = 37 + 35  # with the head
+    assert reading_minutes(cells) == math.ceil(word_count / 120 + 5 / 10)
 
     saved = parse(GOOD.replace("# %%\ntotal = 1 + 1", f"{SAVED}# %%\ntotal = 1 + 1")).cells
     assert pace(saved) == pace(cells)
-    assert reading_minutes(saved) == math.ceil(words / 120 + (5 + 21) / 10)
+    assert reading_minutes(saved) == math.ceil(word_count / 120 + (5 + 21) / 10)
     assert pace(parse(GOOD.replace("# Add three.", FENCED)).cells) == pace(cells)
 
 

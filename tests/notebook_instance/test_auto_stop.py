@@ -371,8 +371,8 @@ NAME = "sagemaker-workshop"
 
 @pytest.fixture(scope="module")
 def notebook_instance(stub_aws: StubAWS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return an instance on the stub, its metadata file, variables with the rights of auto-stop
-    alone."""
+    """Return an instance on the stub, its metadata file, variables with the permissions of
+    auto-stop alone."""
     role = create_role("auto-stop-tests", read_policy("auto_stop_policy.json"))
     administrator = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     everything = create_role(

@@ -88,8 +88,8 @@ def test_the_citation_has_what_a_reference_needs() -> None:
         "LICENSE"
     )
     assert citation["license"] == ["MIT", "CC-BY-4.0"]
-    for words in ("MIT License", "CC BY 4.0"):
-        assert words in read("LICENSE")
+    for title in ("MIT License", "CC BY 4.0"):
+        assert title in read("LICENSE")
 
 
 # --- issues -----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Names in scripts/ are the field's terms, and a permission is called one.
+"""Names in scripts/, tests/ and the lessons are the field's terms; a permission is called one.
 
 A name such as `told` or `found` says where a value came from and not what it is; CONTRIBUTING.md
 asks for one word for one meaning.
@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-FILES = sorted(SCRIPTS.rglob("*.py"))
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS, TESTS, NOTEBOOKS = (ROOT / name for name in ("scripts", "tests", "notebooks"))
+# A lesson's .ipynb is derived from its .py.
+FILES = sorted([*SCRIPTS.rglob("*.py"), *TESTS.rglob("*.py"), *NOTEBOOKS.glob("*.py")])
+TEXTS = sorted(
+    path
+    for path in [*SCRIPTS.rglob("*"), *TESTS.rglob("*"), *NOTEBOOKS.glob("*")]
+    if path.suffix in (".py", ".md", ".sh", ".yaml") and path != Path(__file__).resolve()
+)
 BANNED = {
     *("told", "said", "seen", "heard", "found", "kept", "given", "its"),
     *("whole", "place", "places", "words", "complaint", "complaints", "right", "rights"),
@@ -22,10 +29,15 @@ BANNED = {
 # Names that stay, by file; each with its reason.
 EXCEPTIONS: dict[str, set[str]] = {}
 # IAM's term is permission; "the right version" and "what the user can put right" are none.
-RIGHT = re.compile(
+A_RIGHT = re.compile(
     r"\b(?:lacks?|has|have|needs?|without|missing|in its|no) (?:the |a |any )?rights?\b"
-    r"|\brights? (?:to|on|for|of the role|is missing|[a-z]+:[A-Z*])"
+    r"|\brights? (?:(?:to|on|for|of the role|is missing)\b|[a-z]+:[A-Z*])"
 )
+
+
+def relative(path: Path) -> str:
+    """Return a path from the repository's root, also as a test's id."""
+    return path.relative_to(ROOT).as_posix()
 
 
 def defined(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -52,14 +64,18 @@ def banned(source: str) -> dict[str, int]:
 
 
 def test_every_room_is_read():
-    assert {path.relative_to(SCRIPTS).parts[0] for path in FILES} == {
-        *("lessons", "notebook_instance", "simulation", "stub_aws", "training", "workshop"),
-    }
+    rooms = {"lessons", "notebook_instance", "simulation", "stub_aws", "training", "workshop"}
+    assert {
+        path.relative_to(SCRIPTS).parts[0] for path in FILES if SCRIPTS in path.parents
+    } == rooms
+    folders = {path.relative_to(TESTS).parts[0] for path in FILES if TESTS in path.parents}
+    assert folders >= rooms | {"bench", "project", "support", "conftest.py"}
+    assert len([path for path in FILES if path.parent == NOTEBOOKS]) >= 10
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SCRIPTS).as_posix())
+@pytest.mark.parametrize("path", FILES, ids=relative)
 def test_a_name_says_what_a_thing_is(path):
-    allowed = EXCEPTIONS.get(path.relative_to(SCRIPTS).as_posix(), set())
+    allowed = EXCEPTIONS.get(relative(path), set())
     names = banned(path.read_text(encoding="utf-8"))
     assert names.keys() - allowed == set(), names
     assert allowed - names.keys() == set(), "no such name any more: take the exception out"
@@ -98,14 +114,10 @@ def test_what_others_have_named_may_be_used(source):
     assert not banned(source)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [file for file in sorted(SCRIPTS.rglob("*")) if file.suffix in (".py", ".md", ".sh", ".yaml")],
-    ids=lambda path: path.relative_to(SCRIPTS).as_posix(),
-)
+@pytest.mark.parametrize("path", TEXTS, ids=relative)
 def test_a_permission_is_called_a_permission(path):
     text = " ".join(path.read_text(encoding="utf-8").split())
-    assert [match[0] for match in RIGHT.finditer(text)] == []
+    assert [match[0] for match in A_RIGHT.finditer(text)] == []
 
 
 @pytest.mark.parametrize(
@@ -119,9 +131,11 @@ def test_a_permission_is_called_a_permission(path):
     ],
 )
 def test_a_right_is_reported(text):
-    assert RIGHT.search(text)
+    assert A_RIGHT.search(text)
 
 
-@pytest.mark.parametrize("text", ["the right SDK", "what the user can put right.", "left to right"])
+@pytest.mark.parametrize(
+    "text", ["the right SDK", "what the user can put right.", "left to right", "the right one"]
+)
 def test_another_right_is_none(text):
-    assert not RIGHT.search(text)
+    assert not A_RIGHT.search(text)

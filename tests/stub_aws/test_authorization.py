@@ -252,7 +252,7 @@ def test_a_condition_on_metrics_is_evaluated(account):
     assert (code, "cloudwatch:PutMetricData" in message) == ("AccessDeniedException", True)
 
 
-# --- S3: which right each call needs ----------------------------------------------------------
+# --- S3: which permission each call needs -----------------------------------------------------
 
 OBJECT, FOLDER = f"arn:aws:s3:::{BUCKET}/gate/key", f"arn:aws:s3:::{BUCKET}"
 HERE = {"Bucket": BUCKET, "Key": "gate/key"}
@@ -317,7 +317,7 @@ S3_CALLS = {
 
 
 def is_denied(client, method, arguments):
-    """Whether S3 refuses a call for want of a right; other errors mean that the gate let it by."""
+    """Whether S3 refuses a call for want of a permission; any other error is no refusal."""
     try:
         getattr(client, method)(**arguments)
     except ClientError as error:
@@ -326,7 +326,7 @@ def is_denied(client, method, arguments):
 
 
 @pytest.mark.parametrize("name", S3_CALLS)
-def test_each_s3_call_needs_its_rights_and_no_others(account, act_as, name):
+def test_each_s3_call_needs_its_permissions_and_no_others(account, act_as, name):
     account.put("gate/key", "x")
     arguments, needed = S3_CALLS[name]
     method = name.partition(" ")[0]
@@ -403,7 +403,7 @@ def test_creating_a_job_needs_the_right_to_pass_its_role(account, act_as, stub_a
         account.wait(job["TrainingJobName"])
 
 
-def test_rights_on_one_job_are_not_rights_on_another(act_as):
+def test_permissions_on_one_job_are_none_on_another(act_as):
     one = allow("sagemaker:DescribeTrainingJob", resource=f"{TRAINING_JOB}/mine-*")
     client = act_as("sagemaker", one)
     code, _, _ = refusal(client.describe_training_job, TrainingJobName="mine-1")
@@ -491,8 +491,8 @@ def test_the_shipped_policy_names_its_actions_and_most_of_its_resources():
     statements = read_policy("execution_role_policy.json")["Statement"]
     assert len(statements) > 5
     actions = [action for statement in statements for action in statement["Action"]]
-    whole = [s["Action"] for s in statements if isinstance(s["Action"], str)]
-    assert not any("*" in action for action in [*actions, *whole])
+    single_actions = [s["Action"] for s in statements if isinstance(s["Action"], str)]
+    assert not any("*" in action for action in [*actions, *single_actions])
     assert not any("${" in json.dumps(statement) for statement in statements)
     everywhere = {
         action

@@ -112,16 +112,16 @@ def test_a_host_whose_own_folder_became_a_link_is_not_followed(host, view):
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 def test_what_is_put_in_a_files_place_after_the_look_is_not_opened(host, view, monkeypatch, kind):
     """Between the look and the opening a process of the job may do anything."""
-    place = host / "ml" / "output" / "why"
+    path = host / "ml" / "output" / "why"
     look = beneath._check_plain
     looks = []
 
-    def swap(found):
-        look(found)
+    def swap(status):
+        look(status)
         if not looks:
-            place.unlink()
-            place.symlink_to(host / "person" / "secret") if kind == "link" else os.mkfifo(place)
-        looks.append(found)
+            path.unlink()
+            path.symlink_to(host / "person" / "secret") if kind == "link" else os.mkfifo(path)
+        looks.append(status)
 
     monkeypatch.setattr(beneath, "_check_plain", swap)
     with pytest.raises(OSError, match=r"Too many levels|not a plain file"):
@@ -132,11 +132,11 @@ def test_what_is_put_in_a_folders_place_is_not_entered(host, view, monkeypatch):
     link = View._link
 
     def swap(self, parents, name):
-        found = link(self, parents, name)
+        target = link(self, parents, name)
         if name == "why":
             (host / "ml" / "output").rename(host / "ml" / "moved")
             (host / "ml" / "output").symlink_to(host / "person")
-        return found
+        return target
 
     monkeypatch.setattr(View, "_link", swap)
     with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
@@ -152,8 +152,8 @@ def test_a_walk_comes_in_the_order_of_names_and_follows_nothing(host, view):
         (model / name).parent.mkdir(parents=True, exist_ok=True)
         (model / name).touch()
     (model / "link").symlink_to(host / "person")
-    found = [(entry.path, entry.kind) for entry in view.walk("/opt/ml/model")]
-    assert found == [
+    entries = [(entry.path, entry.kind) for entry in view.walk("/opt/ml/model")]
+    assert entries == [
         ("a", "a folder"),
         ("a/x", "a plain file"),
         ("b", "a folder"),
@@ -166,10 +166,10 @@ def test_a_walk_comes_in_the_order_of_names_and_follows_nothing(host, view):
 
 
 def test_a_walk_has_two_descriptors_open_however_deep_it_goes(host, view):
-    place = host / "ml" / "model"
+    folder = host / "ml" / "model"
     for _ in range(50):
-        place /= "d"
-        place.mkdir()
+        folder /= "d"
+        folder.mkdir()
 
     def opened() -> int:
         return len(list(Path("/dev/fd").iterdir()))
@@ -184,30 +184,30 @@ def test_a_folder_that_is_moved_away_meanwhile_leads_the_walk_nowhere_else(host,
     inner = host / "ml" / "model" / "a" / "b"
     inner.mkdir(parents=True)
     (inner / "x").touch()
-    found = []
+    paths = []
 
     def follow() -> None:
         for entry in view.walk("/opt/ml/model"):
-            found.append(entry.path)
+            paths.append(entry.path)
             if entry.path == "a/b/x":
                 inner.rename(host / "person" / "b")
 
     with pytest.raises(Refused, match="was moved while it was read"):
         follow()
-    assert found == ["a", "a/b", "a/b/x"]
+    assert paths == ["a", "a/b", "a/b/x"]
 
 
 def test_what_is_deleted_meanwhile_is_left_out(host, view):
     model = host / "ml" / "model"
     for name in "abc":
         (model / name).mkdir()
-    found = []
+    paths = []
     for entry in view.walk("/opt/ml/model"):
-        found.append(entry.path)
+        paths.append(entry.path)
         if entry.path == "a":
             (model / "a").rmdir()
             (model / "b").rmdir()
-    assert found == ["a", "c"]
+    assert paths == ["a", "c"]
 
 
 @pytest.mark.parametrize(

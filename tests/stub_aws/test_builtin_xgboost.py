@@ -128,9 +128,9 @@ class Host:
         }
         return self
 
-    def run(self, given, **files):
+    def run(self, parameters, **files):
         """Run the algorithm with these hyperparameters; `files` are more of the configuration."""
-        files = {"hyperparameters": given, "inputdataconfig": self.channels, **files}
+        files = {"hyperparameters": parameters, "inputdataconfig": self.channels, **files}
         for name, content in files.items():
             (self.root / "config" / f"{name}.json").write_text(json.dumps(content))
         train.run(
@@ -218,15 +218,15 @@ VALID = {
 
 def test_every_hyperparameter_is_read_in_its_own_kind():
     assert set(VALID) == set(hyperparameters.KINDS)
-    given = {name: text for name, (text, _) in VALID.items()}
-    values = hyperparameters.validate(given)
+    texts = {name: text for name, (text, _) in VALID.items()}
+    values = hyperparameters.validate(texts)
     assert values == {name: value for name, (_, value) in VALID.items()}
     assert all(type(values[name]) is type(value) for name, (_, value) in VALID.items())
 
 
 def test_aliases_become_xgboosts_own_names():
-    given = {"num_round": "1", "learning_rate": "0.1", "reg_lambda": "2", "min_split_loss": "3"}
-    assert hyperparameters.validate(given | {"reg_alpha": "4"}) == {
+    aliases = {"num_round": "1", "learning_rate": "0.1", "reg_lambda": "2", "min_split_loss": "3"}
+    assert hyperparameters.validate(aliases | {"reg_alpha": "4"}) == {
         "num_round": 1,
         "eta": 0.1,
         "lambda": 2.0,
@@ -236,7 +236,7 @@ def test_aliases_become_xgboosts_own_names():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("parameters", "message"),
     [
         ({"num_round": None}, "Missing required hyperparameter: num_round"),
         ({"num_round": "0"}, "Hyperparameter num_round: 0 is not in [1, +inf)"),
@@ -324,11 +324,11 @@ def test_aliases_become_xgboosts_own_names():
         ),
     ],
 )
-def test_wrong_hyperparameters_are_refused_in_the_images_words(given, message):
-    everything = {"num_round": "5", **given}
-    given = {name: text for name, text in everything.items() if text is not None}
+def test_wrong_hyperparameters_are_refused_in_the_images_words(parameters, message):
+    everything = {"num_round": "5", **parameters}
+    parameters = {name: text for name, text in everything.items() if text is not None}
     with pytest.raises(UserError) as refused:
-        hyperparameters.validate(given)
+        hyperparameters.validate(parameters)
     assert str(refused.value) == message
 
 
@@ -662,8 +662,8 @@ def test_the_images_own_metrics_agree_with_scikit_learn(name, kinds):
         predictions, expected = shares, shares.argmax(axis=1)
     matrix = xgb.DMatrix(np.zeros((200, 1)), label=labels)
     evaluate = metrics.custom_metric([name], "binary:logistic" if kinds == 2 else "multi:softprob")
-    [(found, value)] = evaluate(predictions, matrix)
-    assert found == name
+    [(metric, value)] = evaluate(predictions, matrix)
+    assert metric == name
     assert value == pytest.approx(ORACLES[name](labels, expected), abs=1e-6)
 
 
@@ -731,20 +731,20 @@ def test_metric_lines_are_found_by_sagemakers_own_definitions(host, rows, capsys
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
     assert [line.split("\t")[0] for line in lines] == ["[0]", "[1]", "[2]", "[3]", "[4]"]
     last = lines[-1].replace("\t", "#011")
-    found = {
+    values = {
         item["Name"]: float(match[1])
         for item in first_party.metric_definitions()
         if (match := re.search(item["Regex"], last))
     }
     names = named.split(",")
-    assert set(found) == {f"{part}:{name}" for part in ("train", "validation") for name in names}
-    assert found["train:error"] == pytest.approx(1 - found["train:accuracy"], abs=1e-4)
+    assert set(values) == {f"{part}:{name}" for part in ("train", "validation") for name in names}
+    assert values["train:error"] == pytest.approx(1 - values["train:accuracy"], abs=1e-4)
     labels, predictions = rows[:, 0], bare(rows)
-    assert found["train:logloss"] == pytest.approx(
+    assert values["train:logloss"] == pytest.approx(
         sklearn.metrics.log_loss(labels, predictions), abs=1e-4
     )
     # like the image's, the algorithm's own mse is of what it predicts: here of probabilities
-    assert found["train:mse"] == pytest.approx(((labels - predictions) ** 2).mean(), abs=1e-4)
+    assert values["train:mse"] == pytest.approx(((labels - predictions) ** 2).mean(), abs=1e-4)
 
 
 def test_early_stopping_keeps_the_best_round(host, rows, capsys):
@@ -788,17 +788,17 @@ def test_a_tuning_metric_is_evaluated_and_stops_early(host, rows, capsys):
 
 def test_checkpoints_are_kept_and_resumed_from(host, rows, capsys):
     host.add("train", {"a.csv": as_csv(rows)})
-    place = {"checkpointconfig": {"LocalPath": str(host.root / "checkpoints")}}
-    host.run(BINARY | {"num_round": "7"}, **place)
+    configuration = {"checkpointconfig": {"LocalPath": str(host.root / "checkpoints")}}
+    host.run(BINARY | {"num_round": "7"}, **configuration)
 
-    def kept():
+    def checkpoint_names():
         return sorted(path.name for path in (host.root / "checkpoints").iterdir())
 
-    assert kept() == [f"xgboost-checkpoint.{number}" for number in range(2, 7)]
+    assert checkpoint_names() == [f"xgboost-checkpoint.{number}" for number in range(2, 7)]
     capsys.readouterr()
-    model = host.run(BINARY | {"num_round": "9"}, **place)
+    model = host.run(BINARY | {"num_round": "9"}, **configuration)
     assert re.findall(r"^\[\d+\]", capsys.readouterr().out, re.MULTILINE) == ["[7]", "[8]"]
-    assert kept() == [f"xgboost-checkpoint.{number}" for number in range(2, 9)]
+    assert checkpoint_names() == [f"xgboost-checkpoint.{number}" for number in range(2, 9)]
     assert xgb.Booster(model_file=model).num_boosted_rounds() == 9
     assert np.array_equal(predict(model, rows), bare(rows, 9))
 
@@ -862,7 +862,7 @@ def test_kfold_leaves_a_model_of_each_fold_and_predictions_of_each_row(host, row
         re.MULTILINE,
     )
     assert len(means) == 3  # of each round, and of both
-    assert all(float(seen) < float(unseen) for seen, unseen in means)
+    assert all(float(training) < float(validation) for training, validation in means)
 
 
 def test_folds_hold_each_row_once_and_their_share_of_each_class():
@@ -870,14 +870,14 @@ def test_folds_hold_each_row_once_and_their_share_of_each_class():
     splits = list(crossvalidation.folds(120, 3, 2, strata))
     assert len(splits) == 6
     for repeat in (splits[:3], splits[3:]):
-        assert sorted(np.concatenate([unseen for _, unseen in repeat])) == list(range(120))
-        for seen, unseen in repeat:
-            assert not set(seen) & set(unseen)
-            assert np.bincount(strata[unseen].astype(int)).tolist() == [30, 10]
+        assert sorted(np.concatenate([validation for _, validation in repeat])) == list(range(120))
+        for training, validation in repeat:
+            assert not set(training) & set(validation)
+            assert np.bincount(strata[validation].astype(int)).tolist() == [30, 10]
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "message"),
+    ("parameters", "error", "message"),
     [
         # The image knows these by older words of XGBoost's, so it takes them for the algorithm's.
         ({"objective": "count:poisson"}, AlgorithmError, "label must be non-negative for Poisson"),
@@ -890,10 +890,12 @@ def test_folds_hold_each_row_once_and_their_share_of_each_class():
         ({"updater": "refresh"}, AlgorithmError, "XGB train call failed with exception:\n "),
     ],
 )
-def test_what_xgboost_refuses_is_the_users_or_the_algorithms_fault(host, given, error, message):
+def test_what_xgboost_refuses_is_the_users_or_the_algorithms_fault(
+    host, parameters, error, message
+):
     host.add("train", {"a.csv": "-1,1\n0,2\n5,3\n1,3\n"})
     with pytest.raises(error, match=message):
-        host.run({"num_round": "2", **given})
+        host.run({"num_round": "2", **parameters})
     assert list(host.model.iterdir()) == []
 
 
@@ -957,12 +959,12 @@ def test_sagemaker_defines_the_metrics_of_its_xgboost_image(image, defined):
 
 
 @pytest.mark.parametrize(
-    ("tag", "told"), [("3.2-0", False), ("1.5-1", True), ("3.0-5", True), ("latest", False)]
+    ("tag", "differs"), [("3.2-0", False), ("1.5-1", True), ("3.0-5", True), ("latest", False)]
 )
-def test_another_version_of_the_image_is_told(tag, told):
+def test_another_version_of_the_image_is_told(tag, differs):
     sentence = images.IMAGES["sagemaker-xgboost"].difference(f"host/sagemaker-xgboost:{tag}")
-    assert bool(sentence) is told
-    if told:
+    assert bool(sentence) is differs
+    if differs:
         here = f"XGBoost {xgb.__version__} stands in for it here"
         assert f"sagemaker-xgboost:{tag} carries XGBoost {tag[:3]}; {here}" in sentence
 
@@ -973,11 +975,11 @@ def test_another_version_of_the_image_is_told(tag, told):
 def test_no_two_jobs_have_an_address_in_common():
     """XGBoost's tracker has a fixed port, which stays taken for a while after a job."""
     hosts = ["algo-1", "algo-2"]
-    given = [run.loopback_addresses(hosts, network) for network in range(run.NETWORKS)]
-    addresses = {address for pair in given for address in pair.values()}
+    pairs = [run.loopback_addresses(hosts, network) for network in range(run.NETWORKS)]
+    addresses = {address for pair in pairs for address in pair.values()}
     assert len(addresses) == 2 * run.NETWORKS
     assert all(ipaddress.ip_address(address).is_loopback for address in addresses)
-    assert run.loopback_addresses(hosts, run.NETWORKS) == given[0]
+    assert run.loopback_addresses(hosts, run.NETWORKS) == pairs[0]
     firsts = {next(run.Platform(None, "", "").networks) for _ in range(5)}
     assert len(firsts) > 1  # another stub on this machine begins elsewhere
 
@@ -1100,9 +1102,9 @@ def test_two_hosts_with_half_the_rows_each_train_one_model(jobs, rows, tmp_path)
     assert not np.allclose(predictions, predict_of(half, rows), atol=1e-3)
 
 
-def predict_of(seen, rows):
+def predict_of(subset, rows):
     """Return what a model of some of the rows alone would say."""
-    matrix = xgb.DMatrix(seen[:, 1:], label=seen[:, 0])
+    matrix = xgb.DMatrix(subset[:, 1:], label=subset[:, 0])
     model = xgb.train({"objective": "binary:logistic"}, matrix, 5)
     return model.predict(xgb.DMatrix(rows[:, 1:]))
 
@@ -1136,9 +1138,9 @@ def test_a_replicated_channel_is_trained_on_by_every_host_as_a_whole(jobs, rows,
 def test_hosts_with_data_train_together_without_the_first_host(jobs, rows, tmp_path):
     """The second group has its tracker on the first host that has data; and all stop early."""
     files = {"a.csv": "", "b.csv": as_csv(rows[:100]), "c.csv": as_csv(rows[100:])}
-    given = {"num_round": "200", "early_stopping_rounds": "3", "eval_metric": "logloss"}
+    parameters = {"num_round": "200", "early_stopping_rounds": "3", "eval_metric": "logloss"}
     validation = dict.fromkeys(files, as_csv(rows[::4]))  # a third of what is replicated
-    name = jobs.start(BINARY | given, {"train": files, "validation": validation}, hosts=3)
+    name = jobs.start(BINARY | parameters, {"train": files, "validation": validation}, hosts=3)
     assert jobs.account.wait(name)["TrainingJobStatus"] == "Completed"
     logs = ["\n".join(jobs.account.log(name, f"algo-{number}")) for number in (1, 2, 3)]
     assert "Host algo-1 not being used for distributed training." in logs[0]
@@ -1168,8 +1170,10 @@ def test_where_no_host_has_data_all_end_well_and_there_is_no_model(jobs):
 @needs_namespaces
 def test_a_host_that_dies_ends_the_job(jobs, rows):
     files = {"a.csv": as_csv(rows[:150]), "b.csv": as_csv(rows[150:])}
-    given = BINARY | {"num_round": "1000000"}
-    names = {host: jobs.start(given, {"train": files}, hosts=2) for host in ("algo-1", "algo-2")}
+    parameters = BINARY | {"num_round": "1000000"}
+    names = {
+        host: jobs.start(parameters, {"train": files}, hosts=2) for host in ("algo-1", "algo-2")
+    }
     for host, name in names.items():
         eventually("a round", lambda of=name: any("[100]" in row for row in jobs.account.log(of)))
         container(name, host).kill()
@@ -1230,6 +1234,6 @@ def test_sdk_2_trains_it_and_reads_its_metrics(jobs, stub_aws, rows, tmp_path):
         timeout=180,
     )
     assert done.returncode == 0, done.stderr
-    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    assert told["metrics"] == "train:error"
-    assert np.array_equal(predict(jobs.model(told["job"], tmp_path), rows), bare(rows))
+    results = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    assert results["metrics"] == "train:error"
+    assert np.array_equal(predict(jobs.model(results["job"], tmp_path), rows), bare(rows))

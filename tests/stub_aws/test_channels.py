@@ -67,8 +67,8 @@ def test_a_manifest_names_its_objects(account, three):
     source = channel("train", uri)
     source["DataSource"]["S3DataSource"]["S3DataType"] = "ManifestFile"
     job = account.run(TELL_FILES, InputDataConfig=[source])
-    found = account.facts(job["TrainingJobName"])["train"]
-    assert found == {name: ALL_THREE[name] for name in ("a.csv", "deeper/c.csv")}
+    files = account.facts(job["TrainingJobName"])["train"]
+    assert files == {name: ALL_THREE[name] for name in ("a.csv", "deeper/c.csv")}
 
 
 @pytest.mark.parametrize(

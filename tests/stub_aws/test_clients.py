@@ -69,9 +69,9 @@ def by_hand(source, tmp_path_factory) -> dict[str, dict[str, bytes]]:
 
     def run(script: str, arguments: list[str]) -> dict[str, bytes]:
         folder = tmp_path_factory.mktemp("by-hand")
-        places = ["--model_dir", folder / "model", "--output_data_dir", folder / "output"]
+        folders = ["--model_dir", folder / "model", "--output_data_dir", folder / "output"]
         data = ["--train", REPOSITORY / "data" / "titanic_train.csv"]
-        command = [sys.executable, source / script, *arguments, *data, *places]
+        command = [sys.executable, source / script, *arguments, *data, *folders]
         variables = {k: v for k, v in os.environ.items() if not k.startswith("SM_")}
         done = subprocess.run(
             command, env=variables, capture_output=True, text=True, timeout=PATIENCE_S
@@ -117,29 +117,31 @@ def other(program: str) -> Path:
 
 def test_the_estimators_of_sdk_2(stub_aws, account, train, by_hand, source):
     done = run(stub_aws, sys.executable, CLIENTS / "estimators.py", BUCKET, train, source)
-    found = json.loads(done.stdout.splitlines()[-1])
+    results = json.loads(done.stdout.splitlines()[-1])
     scripts = {
         "XGBoost": "train_xgboost.py",
         "Estimator": "train_xgboost.py",
         "SKLearn": "train_sklearn.py",
         "PyTorch": "train_torch.py",
     }
-    assert found.keys() == scripts.keys()
+    assert results.keys() == scripts.keys()
     for name, script in scripts.items():
-        seen = found[name]
-        assert (seen["status"], seen["listed"]) == ("Completed", True), name
-        assert model_at(account, seen["model"]) == by_hand[script], name
-        model, hyperparameters = seen["attached"]
-        assert model == seen["model"]
+        result = results[name]
+        assert (result["status"], result["listed"]) == ("Completed", True), name
+        assert model_at(account, result["model"]) == by_hand[script], name
+        model, hyperparameters = result["attached"]
+        assert model == result["model"]
         if name in UNKNOWN_TO_SDK_2:  # as lesson 06 says
-            assert f"Unsupported {UNKNOWN_TO_SDK_2[name]}" in seen["by its class"]
+            assert f"Unsupported {UNKNOWN_TO_SDK_2[name]}" in result["by its class"]
         else:
-            assert seen["by its class"] == model
+            assert result["by its class"] == model
         assert json.loads(hyperparameters["sagemaker_program"]) == script
         if name in ("SKLearn", "PyTorch"):  # the XGBoost image has definitions of its own
-            told = json.loads(by_hand[script]["parameters.json"])
-            assert seen["train:auc"] == pytest.approx([told["metrics"]["train"]["auc"]], abs=1e-5)
-    assert found["XGBoost"]["attached"][1]["num_round"] == "20"
+            parameters = json.loads(by_hand[script]["parameters.json"])
+            assert result["train:auc"] == pytest.approx(
+                [parameters["metrics"]["train"]["auc"]], abs=1e-5
+            )
+    assert results["XGBoost"]["attached"][1]["num_round"] == "20"
     # `logs()` showed each job's statuses, and the lines of its script
     assert done.stdout.count("Training - Training image download completed.") >= 4
     assert "trained 20 rounds in" in done.stdout
@@ -153,12 +155,12 @@ def test_the_model_trainer_of_both_sdks(sdk, stub_aws, account, train, by_hand, 
     python = sys.executable if sdk == 2 else other("python")
     done = run(stub_aws, python, CLIENTS / "model_trainer.py", BUCKET, train, source)
     assert "Traceback" not in done.stdout + done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found.keys() == {"entry-script", "command"}
-    for name, seen in found.items():
-        assert seen["status"] == "Completed", name
-        assert model_at(account, seen["model"]) == by_hand["train_xgboost.py"], name
-    job = found["command"]["model"].split("/")[-3]
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results.keys() == {"entry-script", "command"}
+    for name, result in results.items():
+        assert result["status"] == "Completed", name
+        assert model_at(account, result["model"]) == by_hand["train_xgboost.py"], name
+    job = results["command"]["model"].split("/")[-3]
     assert "needed is installed" in account.log(job)
     invalidate_caches()
     assert find_spec("needed") is None
@@ -221,8 +223,8 @@ def test_the_aws_cli(stub_aws, account, train, by_hand, source, tmp_path):
     query = ("--query", "TrainingJobSummaries[].TrainingJobName", "--output", "text")
     assert aws("sagemaker", *listed, *query) == name
     (stream,) = account.streams(name)
-    place = ("--log-group-name", LOG_GROUP, "--log-stream-name", stream)
-    log = aws("logs", "get-log-events", *place, "--query", "events[].message", "--output", "text")
+    options = ("--log-group-name", LOG_GROUP, "--log-stream-name", stream)
+    log = aws("logs", "get-log-events", *options, "--query", "events[].message", "--output", "text")
     assert "trained 20 rounds in" in log
     model = described["ModelArtifacts"]["S3ModelArtifacts"]
     aws("s3", "cp", model, tmp_path / "model.tar.gz")

@@ -86,8 +86,8 @@ class Page:
         path = f"//button[normalize-space()='{text}']"
 
         def shown():
-            found = self.browser.find_elements(By.XPATH, path)
-            return [button for button in found if button.is_displayed()]
+            buttons = self.browser.find_elements(By.XPATH, path)
+            return [button for button in buttons if button.is_displayed()]
 
         return eventually(f"the button {text}", shown)[0]
 
@@ -104,8 +104,10 @@ class Page:
 
     def requests(self) -> list[str]:
         """Return the addresses of all requests since the last call."""
-        said = (json.loads(entry["message"]) for entry in self.browser.get_log("performance"))
-        sent = (m["message"] for m in said if m["message"]["method"] == "Network.requestWillBeSent")
+        events = (json.loads(entry["message"]) for entry in self.browser.get_log("performance"))
+        sent = (
+            m["message"] for m in events if m["message"]["method"] == "Network.requestWillBeSent"
+        )
         return [message["params"]["request"]["url"] for message in sent]
 
 
@@ -251,7 +253,7 @@ def test_job_opens_from_the_list_and_shows_what_it_was_asked_and_left(page, acco
     page.sees("Completed", ".title")
     assert page.one("h1").text == name
     page.sees("model.tar.gz", ".artifacts")
-    for text, place in (
+    for text, selector in (
         ("max_depth\n3", ".hyperparameters"),
         (f"s3://{BUCKET}/console/train/", ".channels"),
         ("FullyReplicated", ".channels"),
@@ -261,7 +263,7 @@ def test_job_opens_from_the_list_and_shows_what_it_was_asked_and_left(page, acco
         ("1 x ml.m5.large", ".facts"),
         ("No line of the log holds a metric.", "main"),
     ):
-        page.sees(text, place)
+        page.sees(text, selector)
     described = account.describe(name)
     statuses = [step["Status"] for step in described["SecondaryStatusTransitions"]]
     assert page.text(".steps strong").splitlines() == statuses
@@ -282,8 +284,10 @@ def test_metrics_grow_while_the_job_trains(page, account):
         page.open(f"jobs/{name}")
         for count, last in ((1, "9"), (2, "7"), (3, "4")):
             meeting.wait()
-            said = f"train:loss: {count} values, from 9 to {last}; validation:loss: {count} values"
-            eventually(said, lambda said=said: charts_say(page, said))
+            sentence = (
+                f"train:loss: {count} values, from 9 to {last}; validation:loss: {count} values"
+            )
+            eventually(sentence, lambda sentence=sentence: charts_say(page, sentence))
             assert len(page.all(".chart polyline")) == 2
             assert len(page.all(".picture .mark")) == 2 * count
             assert page.one(".title .status").text.startswith("●")
@@ -561,8 +565,8 @@ def test_objects_are_saved_by_the_browser_and_never_shown(stub_aws, account):
 
 
 def test_console_user_may_look_and_stop_and_nothing_else(stub_aws):
-    rights = [action for statement in PERMISSIONS["Statement"] for action in statement["Action"]]
-    actions = {action.partition(":")[2] for action in rights}
+    allowed = [action for statement in PERMISSIONS["Statement"] for action in statement["Action"]]
+    actions = {action.partition(":")[2] for action in allowed}
     assert "StopTrainingJob" in actions
     reading = ("Describe", "Get", "List")
     assert {a for a in actions if not a.startswith(reading)} == {"StopTrainingJob"}

@@ -129,17 +129,17 @@ def test_arguments_and_variables_are_the_toolkits_own(account, tmp_path, count):
     assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
     hosts = [f"algo-{number}" for number in range(1, count + 1)]
     for host in hosts:
-        seen = account.facts(done["TrainingJobName"], host)
+        facts = account.facts(done["TrainingJobName"], host)
         arguments, variables = oracle(tmp_path / host, request, host, hosts)
-        assert seen["argv"] == arguments
-        cores = int(seen["sm"]["SM_NUM_CPUS"])
+        assert facts["argv"] == arguments
+        cores = int(facts["sm"]["SM_NUM_CPUS"])
         assert cores == max(1, len(os.sched_getaffinity(0)) // count)
-        mine = [part.replace(f'"num_cpus":{cores},', "") for part in told(seen["sm"])]
-        theirs = [part.replace(f'"num_cpus":{os.cpu_count()},', "") for part in told(variables)]
+        mine = [part.replace(f'"num_cpus":{cores},', "") for part in as_lines(facts["sm"])]
+        theirs = [part.replace(f'"num_cpus":{os.cpu_count()},', "") for part in as_lines(variables)]
         assert mine == theirs
 
 
-def told(variables: dict[str, str]) -> list[str]:
+def as_lines(variables: dict[str, str]) -> list[str]:
     """Variables as lines, but for the number of cores, which several hosts share."""
     return sorted(f"{k}={v}" for k, v in variables.items() if k != "SM_NUM_CPUS")
 
@@ -159,9 +159,9 @@ def test_what_chooses_the_processors_instructions_reaches_the_job(account, monke
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     monkeypatch.setenv("SOMETHING_ELSE_OF_THE_PERSON", "1")
     done = account.run("tell(env=dict(os.environ))")
-    seen = account.facts(done["TrainingJobName"])["env"]
-    assert seen["ATEN_CPU_CAPABILITY"] == "default"
-    assert "SOMETHING_ELSE_OF_THE_PERSON" not in seen
+    variables = account.facts(done["TrainingJobName"])["env"]
+    assert variables["ATEN_CPU_CAPABILITY"] == "default"
+    assert "SOMETHING_ELSE_OF_THE_PERSON" not in variables
 
 
 # --- requirements.txt ---------------------------------------------------------------------------

@@ -38,9 +38,9 @@ def account(stub_aws) -> Account:
 def quickly_ended(stub: StubProcess) -> tuple[int, str]:
     """End a stub, which must not take long; its exit code and what it said after its first line."""
     began = time.monotonic()
-    code, said = stub.end()
+    code, stderr = stub.end()
     assert time.monotonic() - began < PATIENCE_S / 2
-    first, _, rest = said.partition("\n")
+    first, _, rest = stderr.partition("\n")
     assert first.startswith("stub AWS: its console is at ")
     return code, rest
 
@@ -296,8 +296,8 @@ def test_a_stop_ends_an_upload_after_its_grace(account, monkeypatch):
     job = account.wait(name)
     assert job["TrainingJobStatus"] == "Stopped"
     assert "ModelArtifacts" not in job
-    said = "stub AWS: not all artifacts were in S3 0.2 s after the stop"
-    assert said in account.log(name)
+    line = "stub AWS: not all artifacts were in S3 0.2 s after the stop"
+    assert line in account.log(name)
 
 
 def test_a_stop_in_an_upload_leaves_it_its_grace(account):

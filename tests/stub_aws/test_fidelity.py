@@ -47,8 +47,10 @@ def test_a_rich_jobs_description_has_every_field_that_is_not_absent_and_no_other
     failed = account.run("sys.exit(3)")
     assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
     model = account.sagemaker.meta.service_model.operation_model("DescribeTrainingJob")
-    said = {name for name in model.output_shape.members if fidelity.field_kind(name)[0] != "absent"}
-    assert set(done) | set(failed) == said
+    fields = {
+        name for name in model.output_shape.members if fidelity.field_kind(name)[0] != "absent"
+    }
+    assert set(done) | set(failed) == fields
     for name, value in asked.items():
         assert done[name] == value
 

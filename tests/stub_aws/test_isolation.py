@@ -49,14 +49,14 @@ INTERPRETER = {} if sys.base_prefix in SYSTEM else {"interpreter": Path(sys.base
 def test_two_jobs_at_once_do_not_see_each_other(account):
     script = """
 mine, mark = sys.argv[2], os.environ["MARK"]
-places = [MODEL, Path("/tmp"), Path.home(), Path("/opt/ml/checkpoints")]
+folders = [MODEL, Path("/tmp"), Path.home(), Path("/opt/ml/checkpoints")]
 
 def marks():
-    return [sorted(p.name for p in place.iterdir() if mark in p.name) for place in places]
+    return [sorted(p.name for p in folder.iterdir() if mark in p.name) for folder in folders]
 
 before = marks()
-for place in places:
-    (place / f"{mark}-{mine}").write_text(mine)
+for folder in folders:
+    (folder / f"{mark}-{mine}").write_text(mine)
 meet()
 tell(before=before, after=marks(),
      processes=subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout)
@@ -90,9 +90,9 @@ def test_a_job_cannot_change_the_checkout_the_home_or_the_environment(account):
         "environment": Path(sys.prefix),
         **INTERPRETER,
     }
-    where = {place: folder for place, folder in where.items() if os.access(folder, os.W_OK)}
+    where = {label: folder for label, folder in where.items() if os.access(folder, os.W_OK)}
     assert where.keys() >= {"checkout", "home", "temporary files", "environment"}
-    canaries = {place: folder / mark for place, folder in where.items()}
+    canaries = {label: folder / mark for label, folder in where.items()}
     script = f"""
 written = {{}}
 for folder in {[str(folder) for folder in where.values()]!r}:
@@ -115,9 +115,9 @@ tell(written=written)
         written = account.facts(description["TrainingJobName"])["written"]
         # It could, as it saw things: in its container it may install and write as it likes.
         assert written[str(canaries["environment"])] == "changed by a job"
-        for place, canary in canaries.items():
-            assert canary.read_text() == "alive", place
-            assert not canary.with_name(f"{mark}-new").exists(), place
+        for label, canary in canaries.items():
+            assert canary.read_text() == "alive", label
+            assert not canary.with_name(f"{mark}-new").exists(), label
     finally:
         for canary in canaries.values():
             canary.unlink(missing_ok=True)
@@ -203,9 +203,9 @@ hosts = json.loads(os.environ["SM_HOSTS"])
 addresses = {host: socket.gethostbyname(host) for host in hosts}
 if me == "algo-1":
     with socket.create_server((addresses[me], 9099)) as server:
-        connection, (heard_from, _) = server.accept()
-        heard = connection.recv(100).decode()
-        connection.sendall(f"hello {heard}".encode())
+        connection, (sender, _) = server.accept()
+        message = connection.recv(100).decode()
+        connection.sendall(f"hello {message}".encode())
 else:
     for _ in range(600):
         try:
@@ -214,8 +214,8 @@ else:
         except OSError:
             time.sleep(0.05)
     connection.sendall(me.encode())
-    heard, heard_from = connection.recv(100).decode(), "algo-1"
-tell(addresses=addresses, heard=heard, hostname=socket.gethostname(),
+    message, sender = connection.recv(100).decode(), "algo-1"
+tell(addresses=addresses, message=message, hostname=socket.gethostname(),
      files={c: sorted(p.name for p in Path(f"/opt/ml/input/data/{c}").iterdir())
             for c in ("whole", "shards", "one")})
 (MODEL / f"{me}.txt").write_text(me)
@@ -249,7 +249,7 @@ def test_two_hosts_find_and_reach_each_other(account, two_hosts):
     assert first["addresses"] == second["addresses"]
     assert len(set(first["addresses"].values())) == 2
     assert all(address.startswith("127.") for address in first["addresses"].values())
-    assert (first["heard"], second["heard"]) == ("algo-2", "hello algo-2")
+    assert (first["message"], second["message"]) == ("algo-2", "hello algo-2")
     assert (first["hostname"], second["hostname"]) == ("algo-1", "algo-2")
     assert len(account.streams(name)) == 2
 

@@ -28,7 +28,7 @@ from tests.support.stub_jobs import (
     unique,
 )
 
-ALL_RIGHTS = {
+ALL_PERMISSIONS = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
@@ -39,9 +39,9 @@ ML = MODEL.parent
 ML_SEEN = "/opt/ml" if "SAGEMAKER_BASE_DIR" not in os.environ else str(ML)
 SECRETS = Path(os.environ["SECRETS"])
 
-def put_link(place, target):
-    subprocess.run(["rm", "-rf", str(place)], check=True)
-    place.symlink_to(target)
+def put_link(path, target):
+    subprocess.run(["rm", "-rf", str(path)], check=True)
+    path.symlink_to(target)
 
 def fail_at_once():
     os.kill(os.getppid(), signal.SIGKILL)
@@ -95,14 +95,14 @@ def members(account: Account, name: str) -> dict[str, tarfile.TarInfo]:
 # --- links ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["model", "output/data"])
+@pytest.mark.parametrize("folder", ["model", "output/data"])
 def test_a_folder_that_leads_to_the_persons_home_fails_the_job_and_nothing_of_it_is_taken(
-    either, secrets, place
+    either, secrets, folder
 ):
-    job = run(either, secrets, f"put_link(ML / {place!r}, SECRETS)")
+    job = run(either, secrets, f"put_link(ML / {folder!r}, SECRETS)")
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"] == (
-        f"ClientError: Artifact upload failed:/opt/ml/{place} leads out of the job's own files, "
+        f"ClientError: Artifact upload failed:/opt/ml/{folder} leads out of the job's own files, "
         f"to {secrets} (algo-1)"
     )
     assert either.keys(f"output/{job['TrainingJobName']}/") == []
@@ -227,7 +227,7 @@ def test_what_is_strange_in_a_model_is_packed_as_it_is(either, secrets):
     job = run(either, secrets, STRANGE)
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     name = job["TrainingJobName"]
-    found = members(either, name)
+    entries = members(either, name)
     assert SECRET.encode() not in either.unpack(name).values()
     assert either.unpack(name) == {
         "plain": b"plain",
@@ -236,18 +236,18 @@ def test_what_is_strange_in_a_model_is_packed_as_it_is(either, secrets):
         "two\nlines\x1b\x7f": b"2",
         "x" * 255: b"3",
     }
-    assert found["same"].islnk()
-    assert found["same"].linkname == "plain"
-    assert found["link"].linkname == str(secrets / "secret")
-    assert found["folder-link"].issym()
-    assert found["pipe"].isfifo()
-    assert (found["closed"].mode, found["closed/closed"].mode) == (0, 0)
-    assert {(member.uid, member.uname, member.gname) for member in found.values()} == {
+    assert entries["same"].islnk()
+    assert entries["same"].linkname == "plain"
+    assert entries["link"].linkname == str(secrets / "secret")
+    assert entries["folder-link"].issym()
+    assert entries["pipe"].isfifo()
+    assert (entries["closed"].mode, entries["closed/closed"].mode) == (0, 0)
+    assert {(member.uid, member.uname, member.gname) for member in entries.values()} == {
         (0, "root", "root")
     }
-    assert "socket" not in found
-    said = "stub AWS: /opt/ml/model/socket is a socket: it goes into no archive"
-    assert said in either.log(name)
+    assert "socket" not in entries
+    line = "stub AWS: /opt/ml/model/socket is a socket: it goes into no archive"
+    assert line in either.log(name)
 
 
 DEEP = """
@@ -296,14 +296,14 @@ def huge(path):
 """
 
 
-@pytest.mark.parametrize("place", ["model", "output/data"])
-def test_more_than_the_volume_holds_is_refused_before_it_is_packed(account, secrets, place):
+@pytest.mark.parametrize("folder", ["model", "output/data"])
+def test_more_than_the_volume_holds_is_refused_before_it_is_packed(account, secrets, folder):
     began = time.monotonic()
-    job = run(account, secrets, HUGE + f"huge(ML / '{place}' / 'big.bin')")
+    job = run(account, secrets, HUGE + f"huge(ML / '{folder}' / 'big.bin')")
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"] == (
         "ClientError: Artifact upload failed:algo-1 left 200.0 GB, more than VolumeSizeInGB (1) "
-        f"allows; the largest file is /opt/ml/{place}/big.bin with 200.0 GB"
+        f"allows; the largest file is /opt/ml/{folder}/big.bin with 200.0 GB"
     )
     assert time.monotonic() - began < PATIENCE_S / 2
 
@@ -329,24 +329,24 @@ KILLED = "AlgorithmError: Exit Code: 137"
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("os.mkfifo(place)", KILLED),
-        ("place.mkdir()", KILLED),
-        ("place.symlink_to('nowhere')", KILLED),
-        ("place.symlink_to('failure')", KILLED),
-        ("socket.socket(socket.AF_UNIX).bind(str(place))", KILLED),
-        ("huge(place)", "AlgorithmError: \0"),
-        ("place.write_bytes(bytes(range(1, 256)) * 1000)", "AlgorithmError: \x01\x02"),
-        ("place.write_text('ü' * 5000)", "AlgorithmError: üüü"),
-        ("place.write_text('mine'); place.chmod(0)", "AlgorithmError: mine"),
+        ("os.mkfifo(path)", KILLED),
+        ("path.mkdir()", KILLED),
+        ("path.symlink_to('nowhere')", KILLED),
+        ("path.symlink_to('failure')", KILLED),
+        ("socket.socket(socket.AF_UNIX).bind(str(path))", KILLED),
+        ("huge(path)", "AlgorithmError: \0"),
+        ("path.write_bytes(bytes(range(1, 256)) * 1000)", "AlgorithmError: \x01\x02"),
+        ("path.write_text('ü' * 5000)", "AlgorithmError: üüü"),
+        ("path.write_text('mine'); path.chmod(0)", "AlgorithmError: mine"),
         (
-            "(place.parent / 'why').write_text('mine'); place.symlink_to('why')",
+            "(path.parent / 'why').write_text('mine'); path.symlink_to('why')",
             "AlgorithmError: mine",
         ),
     ],
     ids=["pipe", "folder", "dead", "loop", "socket", "huge", "binary", "long", "mode 0", "honest"],
 )
 def test_the_failure_file_is_read_as_a_plain_file_or_not_at_all(either, secrets, script, reason):
-    setting = "os.chdir(ML / 'output'); place = Path('failure').absolute()\n"
+    setting = "os.chdir(ML / 'output'); path = Path('failure').absolute()\n"
     setting = setting.replace(".absolute()", "") if "socket" in script else setting
     job = run(either, secrets, HUGE + setting + script + "\nfail_at_once()")
     assert job["TrainingJobStatus"] == "Failed"
@@ -433,7 +433,7 @@ def test_a_checkpoint_bucket_that_is_missing_or_forbidden_is_named(account, secr
 
 def test_a_checkpoint_that_s3_refuses_ends_the_job_while_it_trains(stub_aws, secrets):
     """The bucket is deleted while the job runs."""
-    may_all = create_role(unique("administrator"), ALL_RIGHTS)
+    may_all = create_role(unique("administrator"), ALL_PERMISSIONS)
     account = Account(stub_aws.environment_of(may_all), may_all)
     bucket = f"sagemaker-{unique('short-lived')}"
     account.s3.create_bucket(Bucket=bucket)
@@ -492,7 +492,7 @@ print(view.open_file("/opt/ml/model/shut/shut").read().decode())
 
 @needs_namespaces
 def test_an_ordinary_user_reads_what_the_job_has_shut(tmp_path):
-    """In the job its owner is root, who may read it; outside it needs its rights first."""
+    """In the job its owner is root, who may read it; outside it must change the mode first."""
     model = tmp_path / "model"
     (model / "shut").mkdir(parents=True)
     (model / "shut" / "shut").write_text("read")

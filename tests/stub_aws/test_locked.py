@@ -34,10 +34,10 @@ def mount(source, target, flags=0, kind=None, options=None):
     return call("mount", source, target, kind, ctypes.c_ulong(flags), options)
 
 def look(folder):
-    seen = os.path.exists(os.path.join(folder, CANARY))
-    if seen:
+    visible = os.path.exists(os.path.join(folder, CANARY))
+    if visible:
         Path(folder, CANARY + "-" + way).write_text("by a job")
-    return seen
+    return visible
 
 def unmount(folder, flags=0):
     return call("umount2", folder, flags), look(folder)
@@ -117,9 +117,9 @@ def unmount_by_nsenter(folder):
 def go_by_proc(folder):
     doors = [*glob.glob("/proc/[0-9]*/cwd"), *glob.glob("/proc/[0-9]*/fd/*")]
     doors += [root + folder for root in glob.glob("/proc/[0-9]*/root")]
-    seen = any([look(door) for door in doors])
+    visible = any([look(door) for door in doors])
     outside = [os.readlink(door) for door in glob.glob("/proc/1/fd/*") + ["/proc/1/cwd"]]
-    return sorted({name.partition(":")[0] for name in outside}), seen
+    return sorted({name.partition(":")[0] for name in outside}), visible
 
 def tried(folder):
     reading, writing = os.pipe()
@@ -175,8 +175,8 @@ def tried(request, account):
     """Return what a job prints of every way, in both kinds of root folder that a host may have."""
     changes = {}
     if request.param == "a root of its own":
-        place = f"s3://{BUCKET}/{unique('checkpoints')}"
-        changes["CheckpointConfig"] = {"S3Uri": place, "LocalPath": f"/{unique('state')}"}
+        uri = f"s3://{BUCKET}/{unique('checkpoints')}"
+        changes["CheckpointConfig"] = {"S3Uri": uri, "LocalPath": f"/{unique('state')}"}
     values = {
         "CANARY": CANARY,
         "NAMES": [*EXPECTED, "go_by_proc"],
@@ -203,7 +203,9 @@ def tried(request, account):
 @pytest.mark.parametrize("way", [*EXPECTED, "go_by_proc"])
 def test_no_way_leads_to_the_persons_folders(tried, way):
     facts, written = tried
-    assert {name: seen for name, (_, seen) in facts[way].items()} == dict.fromkeys(FOLDERS, False)
+    assert {name: visible for name, (_, visible) in facts[way].items()} == dict.fromkeys(
+        FOLDERS, False
+    )
     assert f"{CANARY}-{way}" not in written
 
 

@@ -28,18 +28,18 @@ def test_every_operation_that_is_answered_has_a_table() -> None:
 
 @pytest.mark.parametrize("operation", sorted(TRAINING))
 def test_every_member_of_the_model_has_its_treatment(operation: str) -> None:
-    found = leaves(operation)
-    assert found
-    assert {path for path in found if members.treatment_of(operation, path) is None} == set()
+    paths = leaves(operation)
+    assert paths
+    assert {path for path in paths if members.treatment_of(operation, path) is None} == set()
 
 
 @pytest.mark.parametrize("operation", sorted(TRAINING))
 def test_no_entry_names_what_the_model_has_not(operation: str) -> None:
-    found = leaves(operation)
+    paths = leaves(operation)
     stale = {
         entry
         for entry in TREATMENT[operation]
-        if not any(path == entry or path.startswith((f"{entry}.", f"{entry}[")) for path in found)
+        if not any(path == entry or path.startswith((f"{entry}.", f"{entry}[")) for path in paths)
     }
     assert stale == set()
 

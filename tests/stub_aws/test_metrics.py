@@ -125,9 +125,9 @@ def test_a_hopeless_expression_holds_up_neither_its_own_job_nor_another(account)
         job = account.wait(name)
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
     assert [(m["MetricName"], m["Value"]) for m in job["FinalMetricDataList"]] == [("loss", 0.5)]
-    said = [line for line in account.log(name) if line.startswith("stub AWS: the expression")]
-    assert len(said) == 1
-    assert said[0].startswith("stub AWS: the expression of the metric hopeless takes too long")
+    notices = [line for line in account.log(name) if line.startswith("stub AWS: the expression")]
+    assert len(notices) == 1
+    assert notices[0].startswith("stub AWS: the expression of the metric hopeless takes too long")
 
 
 HUNG = [(r"(a+)+$", "'a' * 40 + 'b'"), (r".*loss=(.*);.*", "'x' * 250_000")]
@@ -225,13 +225,13 @@ def test_a_fault_of_the_stub_in_a_reader_ends_the_job_and_not_only_the_thread(ac
 def test_output_is_divided_into_lines(monkeypatch, written, lines):
     monkeypatch.setattr(output, "MAX_LINE", 8)
     reading, writing = pipe()
-    said: list[str] = []
-    reader = output.Output(reading, said.append)
+    log: list[str] = []
+    reader = output.Output(reading, log.append)
     for position in range(len(written)):
         writing.write(written[position : position + 1])
     writing.close()
     assert reader.join()
-    assert said == lines
+    assert log == lines
 
 
 def pipe():
@@ -241,13 +241,13 @@ def pipe():
 
 def test_a_pipe_that_somebody_keeps_open_is_read_no_longer_than_there_is_something_in_it():
     reading, writing = pipe()
-    said: list[str] = []
+    log: list[str] = []
     with writing:
         writing.write(b"the last line\n")
-        reader = output.Output(reading, said.append)
+        reader = output.Output(reading, log.append)
         reader.finish()
         assert reader.join()
-        assert (said, reader.held, reader.late) == (["the last line"], True, False)
+        assert (log, reader.held, reader.late) == (["the last line"], True, False)
 
 
 def test_a_pipe_into_which_somebody_writes_for_ever_is_left(monkeypatch):

@@ -55,8 +55,8 @@ def kept_at(path: str) -> dict:
 )
 def test_what_no_container_can_be_given_is_refused_at_creation(account, changes, message) -> None:
     request = account.request("") | changes
-    code, words = refusal(account.sagemaker.create_training_job, **request)
-    assert (code, message in words) == ("ValidationException", True), words
+    code, reason = refusal(account.sagemaker.create_training_job, **request)
+    assert (code, message in reason) == ("ValidationException", True), reason
 
 
 @pytest.mark.parametrize("tag", ["spot-interruptions-after-seconds", "spot-capacity-after-seconds"])
@@ -112,9 +112,9 @@ def test_no_variation_of_a_request_is_answered_by_an_error_of_the_service(accoun
         for n, changes in enumerate(variations(text))
     }
     assert not {
-        which: words
-        for which, words in answers.items()
-        if words.startswith("5") or "InternalServerError" in words
+        which: reason
+        for which, reason in answers.items()
+        if reason.startswith("5") or "InternalServerError" in reason
     }
-    assert sum(not words for words in answers.values()) > 15  # and many such jobs complete
+    assert sum(not reason for reason in answers.values()) > 15  # and many such jobs complete
     assert before <= set(threading.enumerate())

@@ -91,11 +91,11 @@ def test_a_script_in_script_mode_trains_with_the_hosts_that_have_data(account) -
 GROUP_OF_ONE = """
 from sagemaker_xgboost_container.distributed import Rabit, rabit_run
 with Rabit(hosts=["algo-1"], current_host="algo-1") as rabit:
-    told = rabit.synchronize({"host": rabit.current_host})
+    states = rabit.synchronize({"host": rabit.current_host})
 done = []
 rabit_run(lambda is_master: done.append(is_master), {}, True, ["algo-1"], "algo-1",
           first_port=9200, update_rabit_args=True)
-tell(told=told, master=rabit.is_master, rank=rabit.rank, done=done)
+tell(states=states, master=rabit.is_master, rank=rabit.rank, done=done)
 try:
     rabit_run(print, {}, False, ["algo-1"], "algo-1", first_port=9300)
 except SystemExit as end:
@@ -105,7 +105,7 @@ except SystemExit as end:
 
 def test_a_group_may_be_of_one_host(account) -> None:
     assert account.facts(completed(account, GROUP_OF_ONE)) == {
-        "told": [{"host": "algo-1"}],
+        "states": [{"host": "algo-1"}],
         "master": True,
         "rank": 0,
         "done": [True],
@@ -119,11 +119,11 @@ import numpy as np, xgboost as xgb
 matrix = xgb.DMatrix(np.arange(20.0).reshape(10, 2), label=np.arange(10.0))
 arguments = dict(params={"nthread": 1}, dtrain=matrix, num_boost_round=6, evals=[(matrix, "train")])
 first = checkpointing.train(arguments, "/opt/ml/checkpoints")
-kept = sorted(os.listdir("/opt/ml/checkpoints"))
+checkpoints = sorted(os.listdir("/opt/ml/checkpoints"))
 Path("/opt/ml/checkpoints/xgboost-checkpoint.6").write_text("half written")
 arguments["num_boost_round"] = 8
 second = checkpointing.train(arguments, "/opt/ml/checkpoints")
-tell(kept=kept, rounds=[first.num_boosted_rounds(), second.num_boosted_rounds()],
+tell(checkpoints=checkpoints, rounds=[first.num_boosted_rounds(), second.num_boosted_rounds()],
      loaded=checkpointing.load_checkpoint("/opt/ml/checkpoints"),
      none=checkpointing.load_checkpoint("/opt/ml/nowhere"))
 """
@@ -133,7 +133,7 @@ tell(kept=kept, rounds=[first.num_boosted_rounds(), second.num_boosted_rounds()]
 def test_checkpoints_in_script_mode_are_gone_on_from(account) -> None:
     name = completed(account, CHECKPOINTS)
     facts = account.facts(name)
-    assert facts["kept"] == [f"xgboost-checkpoint.{n}" for n in range(1, 6)]
+    assert facts["checkpoints"] == [f"xgboost-checkpoint.{n}" for n in range(1, 6)]
     assert facts["rounds"] == [6, 8]
     assert facts["loaded"] == ["/opt/ml/checkpoints/xgboost-checkpoint.7", 8]
     assert facts["none"] == [None, 0]

@@ -50,16 +50,16 @@ UNCHANGED = ("SM_NOTE", "EMPTY", "LANG", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
 
 
 def test_a_jobs_own_variables_do_not_keep_its_container_from_starting(either) -> None:
-    request = either.request("tell(seen=dict(os.environ))")
+    request = either.request("tell(env=dict(os.environ))")
     request["Environment"] = VARIABLES
     either.sagemaker.create_training_job(**request)
     job = either.wait(request["TrainingJobName"])
     log = either.log(request["TrainingJobName"])
     assert job["TrainingJobStatus"] == "Completed", log
-    seen = either.facts(request["TrainingJobName"])["seen"]
-    assert {name: seen[name] for name in UNCHANGED} == {name: VARIABLES[name] for name in UNCHANGED}
-    assert seen["PATH"].startswith("/usr/bin:")
-    assert seen["NO_PROXY"].startswith("example.com,127.0.0.1")
+    env = either.facts(request["TrainingJobName"])["env"]
+    assert {name: env[name] for name in UNCHANGED} == {name: VARIABLES[name] for name in UNCHANGED}
+    assert env["PATH"].startswith("/usr/bin:")
+    assert env["NO_PROXY"].startswith("example.com,127.0.0.1")
 
 
 def test_modules_of_a_jobs_own_come_before_those_of_the_image(account) -> None:

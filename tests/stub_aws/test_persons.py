@@ -29,8 +29,8 @@ ODD = "a, b:c\\d=e 'ü\" $f"
 
 def assert_nothing_left(stub, folder):
     """End the stub: it prints nothing, its exit code is that of the command, no file stays."""
-    code, said = stub.end()
-    assert (code, without_console(said)) == (0, "")
+    code, stderr = stub.end()
+    assert (code, without_console(stderr)) == (0, "")
     assert list(Path(folder).iterdir()) == []
 
 
@@ -41,20 +41,20 @@ def assert_nothing_left(stub, folder):
 LEAVES = """
 base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 temporary = Path(os.environ.get("TMPDIR", "/tmp"))
-places = [base, base / "code", base / "input", Path.home(), temporary]
+folders = [base, base / "code", base / "input", Path.home(), temporary]
 if "SAGEMAKER_BASE_DIR" not in os.environ:
-    places.append(Path(sys.prefix))  # it has a layer of its own
-for place in places:
-    (place / "closed" / "within").mkdir(parents=True)
-    (place / "closed" / "within" / "file").write_text("x")
-    (place / "read-only").mkdir()
-    (place / "read-only" / "file").write_text("x")
-    (place / "link out").symlink_to(os.environ["OUT"])
-    (place / "read-only" / "link out").symlink_to(os.environ["OUT"])
-    os.chmod(place / "closed" / "within", 0)
-    os.chmod(place / "closed", 0)
-    os.chmod(place / "read-only" / "file", 0)
-    os.chmod(place / "read-only", 0o500)
+    folders.append(Path(sys.prefix))  # it has a layer of its own
+for folder in folders:
+    (folder / "closed" / "within").mkdir(parents=True)
+    (folder / "closed" / "within" / "file").write_text("x")
+    (folder / "read-only").mkdir()
+    (folder / "read-only" / "file").write_text("x")
+    (folder / "link out").symlink_to(os.environ["OUT"])
+    (folder / "read-only" / "link out").symlink_to(os.environ["OUT"])
+    os.chmod(folder / "closed" / "within", 0)
+    os.chmod(folder / "closed", 0)
+    os.chmod(folder / "read-only" / "file", 0)
+    os.chmod(folder / "read-only", 0o500)
 os.chdir(temporary)
 for _ in range(1100):
     os.mkdir("deeper")
@@ -112,8 +112,8 @@ def test_what_a_job_saved_is_read_whatever_it_did_to_it(namespaces, within):
         files = {"closed/file": b"kept", "file": b"kept"}
         assert stub.account.unpack(name) == stub.account.unpack(name, "output.tar.gz") == files
         assert stub.account.keys("closed/") == ["closed/closed/file", "closed/file"]
-        code, said = stub.end()
-    assert (code, without_console(said)) == (0, "")
+        code, stderr = stub.end()
+    assert (code, without_console(stderr)) == (0, "")
 
 
 def test_what_cannot_be_deleted_is_printed_in_one_line(tmp_path, capsys, monkeypatch):
@@ -122,8 +122,8 @@ def test_what_cannot_be_deleted_is_printed_in_one_line(tmp_path, capsys, monkeyp
     (tmp_path / "rm").write_text("#!/bin/sh\necho 'rm: cannot remove it' >&2\nexit 1\n")
     (tmp_path / "rm").chmod(0o755)
     removal.remove(tmp_path / "files")
-    said = capsys.readouterr().err
-    assert said == f"stub AWS: {tmp_path}/files is not deleted: rm: cannot remove it\n"
+    stderr = capsys.readouterr().err
+    assert stderr == f"stub AWS: {tmp_path}/files is not deleted: rm: cannot remove it\n"
 
 
 @needs_namespaces
@@ -141,10 +141,10 @@ def test_the_ordinary_user_of_these_tests_is_one(tmp_path):
 
 # What a job sees of the person's folders, and whether what it writes there stays in the job.
 LOOKS = """
-seen, wrote = [], []
+entries, wrote = [], []
 for folder in json.loads(os.environ["FOLDERS"]):
     try:
-        seen += os.listdir(folder)
+        entries += os.listdir(folder)
         Path(folder, os.environ["MARK"]).write_text("by a job")
         wrote.append(folder)
     except FileNotFoundError:
@@ -152,14 +152,14 @@ for folder in json.loads(os.environ["FOLDERS"]):
 (MODEL / "m").write_text("trained")
 Path(sys.prefix, os.environ["MARK"]).write_text("by a job")
 home = Path.home()
-tell(seen=seen, wrote=wrote, home=str(home), may=os.access(home, os.W_OK), prefix=sys.prefix)
+tell(entries=entries, wrote=wrote, home=str(home), may=os.access(home, os.W_OK), prefix=sys.prefix)
 """
 CANARY = "canary of the person"
 IN_SIGHT = "stub AWS: this job sees what is in "
 
 
 @pytest.fixture
-def place():
+def workspace():
     """Return a folder for the person's things, not in one that is hidden anyway."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         yield Path(folder)
@@ -226,7 +226,7 @@ def looks(stub, *folders, python=None):
     for path in reached:
         path.unlink()
     assert reached == []
-    assert (facts["may"], CANARY in facts["seen"]) == (True, False)
+    assert (facts["may"], CANARY in facts["entries"]) == (True, False)
     assert [(folder / CANARY).read_text() for folder in folders] == ["alive"] * len(folders)
     assert not [line for line in log if "no namespaces" in line], log
     return facts, [line for line in log if line.startswith(IN_SIGHT)]
@@ -234,8 +234,8 @@ def looks(stub, *folders, python=None):
 
 @needs_namespaces
 @WHOEVER
-def test_a_home_may_be_a_link(place, within):
-    home, link = place / "data" / "home of a person", place / "home"
+def test_a_home_may_be_a_link(workspace, within):
+    home, link = workspace / "data" / "home of a person", workspace / "home"
     home.mkdir(parents=True)
     link.symlink_to("data/home of a person")
     with StubProcess(HOME=str(link), within=within) as stub:
@@ -247,9 +247,9 @@ def test_a_home_may_be_a_link(place, within):
 
 @needs_namespaces
 @pytest.mark.parametrize("by_link", [False, True])
-def test_a_checkout_in_a_home_that_is_a_link(place, by_link):
+def test_a_checkout_in_a_home_that_is_a_link(workspace, by_link):
     """As at a university: the shell says /home/me, the disk is /data/me, all is below it."""
-    home, link = place / "data" / "me", place / "home"
+    home, link = workspace / "data" / "me", workspace / "home"
     checkout = copy_checkout(home / "shop")
     link.symlink_to(home)
     python = copy_environment(checkout / ".venv")
@@ -262,10 +262,10 @@ def test_a_checkout_in_a_home_that_is_a_link(place, by_link):
 
 
 @needs_namespaces
-def test_a_python_that_is_found_by_links_in_the_home(place):
-    home = place / "home"
+def test_a_python_that_is_found_by_links_in_the_home(workspace):
+    home = workspace / "home"
     home.mkdir()
-    copy_environment(place / "environments" / "first", base=home / "interpreter")
+    copy_environment(workspace / "environments" / "first", base=home / "interpreter")
     (home / "environments").symlink_to("../environments")
     (home / "now").symlink_to(home / "environments" / "first")
     python = home / "now" / "bin" / "python"
@@ -276,9 +276,9 @@ def test_a_python_that_is_found_by_links_in_the_home(place):
 
 
 @pytest.mark.parametrize("namespaces", [pytest.param(True, marks=needs_namespaces), False])
-def test_paths_may_hold_any_character(place, namespaces):
-    home, temporary = place / f"home {ODD}", place / f"temporary {ODD}"
-    checkout = copy_checkout(place / f"checkout {ODD}")
+def test_paths_may_hold_any_character(workspace, namespaces):
+    home, temporary = workspace / f"home {ODD}", workspace / f"temporary {ODD}"
+    checkout = copy_checkout(workspace / f"checkout {ODD}")
     python = copy_environment(checkout / ".venv")
     home.mkdir()
     temporary.mkdir()
@@ -307,17 +307,17 @@ def test_paths_may_hold_any_character(place, namespaces):
 @pytest.mark.parametrize(
     ("home", "within"), [("/", ()), ("/usr", ORDINARY), ("", ())], ids=["root", "usr", "empty"]
 )
-def test_a_home_that_holds_the_system_is_named_in_the_log(place, home, within):
-    with StubProcess(HOME=home, TMPDIR=str(place), within=within) as stub:
-        facts, notices = looks(stub, place)
+def test_a_home_that_holds_the_system_is_named_in_the_log(workspace, home, within):
+    with StubProcess(HOME=home, TMPDIR=str(workspace), within=within) as stub:
+        facts, notices = looks(stub, workspace)
     assert notices == [f"{IN_SIGHT}HOME ({home or '/'}), which cannot be hidden"]
     assert facts["home"] == "/opt/home"
 
 
 @needs_namespaces
-def test_a_home_that_holds_python_is_named_in_the_log(place):
+def test_a_home_that_holds_python_is_named_in_the_log(workspace):
     """As after `./configure --prefix=$HOME`. What a job writes there is thrown away, too."""
-    home = place / "home"
+    home = workspace / "home"
     python = copy_environment(home)
     with StubProcess(HOME=str(home), python=str(python)) as stub:
         facts, notices = looks(stub, python=python)
@@ -326,24 +326,24 @@ def test_a_home_that_holds_python_is_named_in_the_log(place):
 
 
 @needs_namespaces
-def test_a_user_without_an_entry_in_the_list_of_users_has_no_home(place):
-    with StubProcess(HOME=None, TMPDIR=str(place), within=ORDINARY) as stub:
-        facts, notices = looks(stub, place)
+def test_a_user_without_an_entry_in_the_list_of_users_has_no_home(workspace):
+    with StubProcess(HOME=None, TMPDIR=str(workspace), within=ORDINARY) as stub:
+        facts, notices = looks(stub, workspace)
     assert notices == []
     assert facts["home"] == "/opt/home"
 
 
 @needs_namespaces
-def test_a_checkout_in_opt_is_hidden_and_what_is_installed_there_stays(place):
+def test_a_checkout_in_opt_is_hidden_and_what_is_installed_there_stays(workspace):
     """The stub sees the folder at `/opt`: it runs in a mount namespace of its own."""
-    checkout = copy_checkout(place / "workshop")
-    (place / "containers").mkdir()  # as a program of that name might make it
-    (place / "software").mkdir()
-    (place / "software" / "tool").write_text("is here")
-    (place / "dead").symlink_to("nowhere")
-    (place / "tool").symlink_to("software/tool")
+    checkout = copy_checkout(workspace / "workshop")
+    (workspace / "containers").mkdir()  # as a program of that name might make it
+    (workspace / "software").mkdir()
+    (workspace / "software" / "tool").write_text("is here")
+    (workspace / "dead").symlink_to("nowhere")
+    (workspace / "tool").symlink_to("software/tool")
     inner = 'mount --bind "$0" /opt && cd /opt/workshop && exec "$@"'
-    within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inner, str(place)]
+    within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", inner, str(workspace)]
     script = """
 tell(entries=sorted(os.listdir("/opt")), tool=Path("/opt/tool").read_text(),
      checkout=os.listdir("/opt/workshop"), dead=os.readlink("/opt/dead"))
@@ -374,9 +374,9 @@ cd /mnt && PATH=$PATH:/usr/sbin:/sbin pivot_root . old && umount -l /old && cd "
 
 
 @needs_namespaces
-def test_a_machine_without_opt_gets_one_in_the_job(place):
+def test_a_machine_without_opt_gets_one_in_the_job(workspace):
     """As NixOS has none. The stub runs in a mount namespace without it."""
     within = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", BARE, "sh"]
-    with StubProcess(TMPDIR=str(place), within=within) as stub:
-        _, notices = looks(stub, place)
+    with StubProcess(TMPDIR=str(workspace), within=within) as stub:
+        _, notices = looks(stub, workspace)
     assert notices == []

@@ -237,8 +237,8 @@ def test_what_is_put_in_a_pipes_place_is_left_alone(tmp_path, kind):
     ]
 
 
-@pytest.mark.parametrize("place", ["train_1", "folder"])
-def test_a_link_in_a_pipes_place_in_a_job_overwrites_nothing(account, tmp_path, place):
+@pytest.mark.parametrize("replaced", ["train_1", "folder"])
+def test_a_link_in_a_pipes_place_in_a_job_overwrites_nothing(account, tmp_path, replaced):
     """With namespaces /tmp is hidden from the job, but the stub's own eyes see it."""
     victim = tmp_path / "persons-file"
     victim.write_text("precious")
@@ -249,7 +249,7 @@ tell(first=read(0).decode())
 (PIPES / "train_1").symlink_to({str(victim)!r})
 time.sleep(0.5)
 """
-        if place == "train_1"
+        if replaced == "train_1"
         else f"""
 PIPES.rename(PIPES.with_name("moved"))
 PIPES.symlink_to({str(tmp_path)!r})
@@ -262,7 +262,7 @@ with open(PIPES.with_name("moved") / "train_0", "rb") as pipe:
     assert account.facts(job["TrainingJobName"]) == {"first": "1,2"}
     assert victim.read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["persons-file"]
-    if place == "train_1":
+    if replaced == "train_1":
         log = account.log(job["TrainingJobName"])
         assert any("fed no more" in line for line in log)
 

@@ -146,10 +146,10 @@ def test_a_job_runs_whatever_the_settings_of_the_person_are(stub):
         channels={"train": (account.put("data/a.csv", "x"), "FullyReplicated")},
     )
     assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
-    told = account.facts(description["TrainingJobName"])["env"]
+    variables = account.facts(description["TrainingJobName"])["env"]
     secrets = {"AKIAPERSON", "persons-secret", "persons-token", "no-such-profile", "persons-role"}
-    assert not secrets & set(told.values())
-    assert told["AWS_REGION"] == "us-east-1"
+    assert not secrets & set(variables.values())
+    assert variables["AWS_REGION"] == "us-east-1"
 
 
 def test_credentials_are_new_in_every_run(stub):
@@ -269,8 +269,8 @@ def test_the_end_of_the_command_ends_its_jobs_and_leaves_no_file():
     with tempfile.TemporaryDirectory() as folder, StubProcess(TMPDIR=folder) as stub:
         mark = run_on(stub.account)
         assert list(Path(folder).glob("stub-aws-*"))
-        code, said = stub.end()
-        assert (code, without_console(said)) == (0, "")
+        code, stderr = stub.end()
+        assert (code, without_console(stderr)) == (0, "")
         assert processes_with(mark) == []
         assert list(Path(folder).iterdir()) == []
 
@@ -287,8 +287,8 @@ def test_a_signal_ends_command_jobs_and_stub_in_order(name):
     with tempfile.TemporaryDirectory() as folder, StubProcess(TMPDIR=folder) as stub:
         mark = run_on(stub.account)
         stub.process.send_signal(getattr(signal, name))
-        code, said = stub.end()
-        assert (code, without_console(said)) == (128 + signal.SIGTERM, "")
+        code, stderr = stub.end()
+        assert (code, without_console(stderr)) == (128 + signal.SIGTERM, "")
         assert processes_with(mark) == []
         assert list(Path(folder).iterdir()) == []
 

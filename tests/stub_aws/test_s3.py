@@ -67,16 +67,16 @@ def test_old_versions_are_listed_whatever_their_keys(s3, bucket):
         Bucket=bucket, PaginationConfig={"PageSize": 1}
     )
     kinds = ("Versions", "DeleteMarkers")
-    found = [
+    versions = [
         (kind, one["Key"], one["VersionId"])
         for page in pages
         for kind in kinds
         for one in page.get(kind, [])
     ]
-    assert sorted((kind, key) for kind, key, _ in found) == sorted(
+    assert sorted((kind, key) for kind, key, _ in versions) == sorted(
         (kind, key) for kind in kinds for key in ODD
     )
-    for _, key, version in found:
+    for _, key, version in versions:
         s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
 
 

@@ -8,10 +8,10 @@ from tests.support.stub_jobs import BUCKET, Account, needs_namespaces, unique
 
 ODD = "a # b?c=1&d%20e+f é"
 LIST = """
-def found(folder):
+def files_in(folder):
     return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
 """
-SHOW = LIST + "tell(files=found(os.environ['SM_CHANNEL_TRAIN']))"
+SHOW = LIST + "tell(files=files_in(os.environ['SM_CHANNEL_TRAIN']))"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def test_that_of_checkpoints_too(account) -> None:
     for key in ("run/step-1", "run-2/step-9"):
         account.put(f"{start}/{key}", "1")
     script = (
-        LIST + "tell(files=found('/opt/ml/checkpoints')); Path('/opt/ml/checkpoints/new').touch()"
+        LIST
+        + "tell(files=files_in('/opt/ml/checkpoints')); Path('/opt/ml/checkpoints/new').touch()"
     )
     job = account.run(script, CheckpointConfig={"S3Uri": f"s3://{BUCKET}/{start}/run"})
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
@@ -80,7 +81,7 @@ def test_markers_of_folders_do_no_harm(account) -> None:
         f"{start}/list.manifest", f'[{{"prefix": "s3://{BUCKET}/{start}/"}}, "deep/", "deep/a.csv"]'
     )
     channels = {"train": (f"s3://{BUCKET}/{start}/", "FullyReplicated")}
-    script = SHOW + "\ntell(checkpoints=found('/opt/ml/checkpoints'))"
+    script = SHOW + "\ntell(checkpoints=files_in('/opt/ml/checkpoints'))"
     where = {"CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/{start}/deep/"}}
     job = account.run(script, channels=channels, **where)
     assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")

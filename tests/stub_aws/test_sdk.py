@@ -83,9 +83,9 @@ def test_the_sdk_finds_role_account_and_bucket(sdk):
 def test_the_sdk_names_its_default_bucket_by_the_account(stub_aws, sdk, monkeypatch):
     from stub_aws.roles import create_role
 
-    rights = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     administrator = create_role(
-        unique("administrator"), {"Version": "2012-10-17", "Statement": [rights]}
+        unique("administrator"), {"Version": "2012-10-17", "Statement": [statement]}
     )
     for name, value in stub_aws.environment_of(administrator).items():
         monkeypatch.setenv(name, value)

@@ -24,38 +24,38 @@ CLIENTS = ROOT / "tests" / "support" / "clients"
 SDK3 = ROOT / ".venv-sdk3" / "bin" / "python"
 
 
-def run(stub: StubProcess, python: str | Path, program: str, *words: str | Path) -> dict:
+def run(stub: StubProcess, python: str | Path, program: str, *arguments: str | Path) -> dict:
     """Run a client program, and return what its last line says."""
     if not SDK3.exists():
         pytest.fail("The environment of SDK 3 is not set up: run `make sdk3`, or `make test`.")
-    command = [python, CLIENTS / program, *words]
+    command = [python, CLIENTS / program, *arguments]
     done = subprocess.run(command, env=stub.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> dict:
+def reports(tmp_path_factory) -> dict:
     with StubProcess() as stub:
         return run(stub, SDK3, "reported.py", tmp_path_factory.mktemp("source"))
 
 
-def test_5765_waiting_asks_with_the_sessions_credentials_but_the_log_does_not(found):
+def test_5765_waiting_asks_with_the_sessions_credentials_but_the_log_does_not(reports):
     """`train(wait=True)` shows the log by default, and reads it with the machine's credentials."""
-    assert found["waiting"] == ["Completed", "Unable to locate credentials"]
+    assert reports["waiting"] == ["Completed", "Unable to locate credentials"]
 
 
-def test_5668_there_are_no_dependencies(found):
-    assert "dependencies\n  Extra inputs are not permitted" in found["dependencies"]
+def test_5668_there_are_no_dependencies(reports):
+    assert "dependencies\n  Extra inputs are not permitted" in reports["dependencies"]
 
 
-def test_requirements_that_are_not_named_are_not_installed(found):
+def test_requirements_that_are_not_named_are_not_installed(reports):
     """They name a package that does not exist, so a job that installed them would have failed."""
-    assert found["requirements"] == "Completed"
+    assert reports["requirements"] == "Completed"
 
 
-def test_5508_tuning_jobs_start_by_the_images_toolkit_and_not_by_version_3s_script(found):
-    definition = found["tuning"]["TrainingJobDefinition"]
+def test_5508_tuning_jobs_start_by_the_images_toolkit_and_not_by_version_3s_script(reports):
+    definition = reports["tuning"]["TrainingJobDefinition"]
     channels = [channel["ChannelName"] for channel in definition["InputDataConfig"]]
     assert channels == ["train", "sm_drivers"]  # no "code", and nothing starts what is in the other
     assert "ContainerEntrypoint" not in definition["AlgorithmSpecification"]
@@ -63,20 +63,20 @@ def test_5508_tuning_jobs_start_by_the_images_toolkit_and_not_by_version_3s_scri
     assert definition["StaticHyperParameters"]["sagemaker_submit_directory"].endswith(".tar.gz")
 
 
-def test_5613_the_tuner_passes_the_environment_on(found):
-    assert found["tuning"]["TrainingJobDefinition"]["Environment"] == {"A": "b"}
+def test_5613_the_tuner_passes_the_environment_on(reports):
+    assert reports["tuning"]["TrainingJobDefinition"]["Environment"] == {"A": "b"}
 
 
-def test_5584_the_tuner_passes_spot_and_its_checkpoints_on(found):
-    definition = found["tuning"]["TrainingJobDefinition"]
+def test_5584_the_tuner_passes_spot_and_its_checkpoints_on(reports):
+    definition = reports["tuning"]["TrainingJobDefinition"]
     assert definition["EnableManagedSpotTraining"] is True
     assert definition["StoppingCondition"]["MaxWaitTimeInSeconds"] == 900
     assert definition["CheckpointConfig"]["S3Uri"].endswith("/jobs/checkpoints")
 
 
-def test_the_tuner_passes_neither_the_name_nor_the_prefix_on(found):
-    assert not found["tuning"]["HyperParameterTuningJobName"].startswith("tuned")
-    code = found["tuning"]["TrainingJobDefinition"]["StaticHyperParameters"]
+def test_the_tuner_passes_neither_the_name_nor_the_prefix_on(reports):
+    assert not reports["tuning"]["HyperParameterTuningJobName"].startswith("tuned")
+    code = reports["tuning"]["TrainingJobDefinition"]["StaticHyperParameters"]
     assert "/jobs/" not in code["sagemaker_submit_directory"]
 
 
@@ -114,9 +114,9 @@ def test_a_function_as_a_job_raises_its_error_here(remote):
 
 @pytest.mark.parametrize("sdk", [2, 3])
 def test_a_function_as_a_job_refuses_another_python(sdk, remote):
-    kind, said = remote[sdk]["another Python"]
+    kind, message = remote[sdk]["another Python"]
     assert kind == "RuntimeEnvironmentError"
-    assert "does not match python version '3.6' on the local client" in said
+    assert "does not match python version '3.6' on the local client" in message
 
 
 def test_version_3_wants_itself_in_the_image(remote):

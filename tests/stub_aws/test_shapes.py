@@ -61,9 +61,11 @@ def jobs(stub_aws, account, prefix) -> dict[str, str]:
         timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert {name: job["status"] for name, job in found.items()} == dict.fromkeys(found, "Completed")
-    return {name: job["name"] for name, job in found.items()}
+    shapes = json.loads(done.stdout.splitlines()[-1])
+    assert {name: job["status"] for name, job in shapes.items()} == dict.fromkeys(
+        shapes, "Completed"
+    )
+    return {name: job["name"] for name, job in shapes.items()}
 
 
 def model(account: Account, job: str) -> dict[str, bytes]:
@@ -110,8 +112,8 @@ def test_torch_distributed_makes_one_group_of_two_hosts(account, jobs):
 def test_two_hosts_train_one_xgboost_on_both_shards(account, jobs):
     files = model(account, jobs["rabit"])
     for host, rows in zip(("algo-1", "algo-2"), SHARDS, strict=True):
-        told = json.loads(files[f"{host}.json"])
-        assert told == {"mine": len(rows), "all": sum(map(len, SHARDS))}
+        counts = json.loads(files[f"{host}.json"])
+        assert counts == {"mine": len(rows), "all": sum(map(len, SHARDS))}
     together = np.array(SHARDS[0] + SHARDS[1], dtype=float)
     matrix = xgb.DMatrix(together[:, 1:], label=together[:, 0])
     alone = xgb.train({"tree_method": "hist", "seed": 1}, matrix, 5).predict(matrix)

@@ -12,14 +12,14 @@ from tests.support.stub_jobs import BUCKET, Account, Meeting, eventually, needs_
 
 # Counts to five, one step a time, and goes on from the checkpoint that it finds.
 COUNT = """
-place = Path("/opt/ml/checkpoints") if Path("/opt/ml").exists() else Path(
+folder = Path("/opt/ml/checkpoints") if Path("/opt/ml").exists() else Path(
     os.environ["SAGEMAKER_BASE_DIR"], "checkpoints")
-step = int((place / "step").read_text()) if (place / "step").exists() else 0
+step = int((folder / "step").read_text()) if (folder / "step").exists() else 0
 tell(**{f"began at {step}": True})
 while step < 5:
     step += 1
-    (place / "new").write_text(str(step))
-    (place / "new").rename(place / "step")
+    (folder / "new").write_text(str(step))
+    (folder / "new").rename(folder / "step")
     time.sleep(0.4)
 (MODEL / "steps").write_text(str(step))
 """
@@ -54,12 +54,12 @@ def statuses(job: dict) -> list[str]:
 def test_checkpoints_reach_s3_while_the_job_runs_and_follow_changes_and_deletions(account):
     prefix, configuration = checkpoints()
     script = """
-place = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "checkpoints")
-(place / "deep").mkdir()
-(place / "deep/first").write_text("1")
+folder = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "checkpoints")
+(folder / "deep").mkdir()
+(folder / "deep/first").write_text("1")
 meet()
-(place / "deep/first").unlink()
-(place / "second").write_text("2")
+(folder / "deep/first").unlink()
+(folder / "second").write_text("2")
 """
 
     def read(name: str) -> bytes:

@@ -28,7 +28,7 @@ from tests.support.stub_jobs import (
 )
 
 MILLISECOND = timedelta(milliseconds=1)
-ALL_RIGHTS = {
+ALL_PERMISSIONS = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
 }
@@ -42,7 +42,7 @@ def account(stub_aws):
 @pytest.fixture(scope="module")
 def administrator(stub_aws):
     """Return the same account seen by someone who may do everything; jobs keep the shipped role."""
-    may_all = create_role(unique("administrator"), ALL_RIGHTS)
+    may_all = create_role(unique("administrator"), ALL_PERMISSIONS)
     return Account(stub_aws.environment_of(may_all), stub_aws.role_arn)
 
 
@@ -51,8 +51,8 @@ def steps(description):
 
 
 def step(description, status):
-    (found,) = [e for e in description["SecondaryStatusTransitions"] if e["Status"] == status]
-    return found
+    (entry,) = [e for e in description["SecondaryStatusTransitions"] if e["Status"] == status]
+    return entry
 
 
 def moment(seconds):
@@ -164,10 +164,10 @@ def test_its_log_is_one_stream_named_for_the_job_and_the_host(account, completed
     description, facts = completed
     name = description["TrainingJobName"]
     (stream,) = account.streams(name)
-    told = re.fullmatch(re.escape(name) + r"/algo-1-(\d{13})", stream)
-    assert told, stream
+    match = re.fullmatch(re.escape(name) + r"/algo-1-(\d{13})", stream)
+    assert match, stream
     training = step(description, "Training")
-    assert training["StartTime"] <= moment(int(told[1]) / 1000) <= moment(facts["began"])
+    assert training["StartTime"] <= moment(int(match[1]) / 1000) <= moment(facts["began"])
     assert "tab#011here" in account.log(name)
 
 
@@ -415,8 +415,8 @@ for detach in (False, True):  # a plain child, and a daemon: double fork and a s
                 os._exit(0)
         os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(900)", "{mark}"])
 time.sleep(0.3)
-found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-tell(running=found.count("{mark}"))
+processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+tell(running=processes.count("{mark}"))
 """
     )
     assert account.facts(description["TrainingJobName"])["running"] == 2
@@ -557,7 +557,7 @@ def test_a_channel_without_objects_is_refused(account, uri, detail):
 
 
 def test_a_missing_output_bucket_fails_the_job_at_its_upload(administrator, stub_aws):
-    may_all = create_role(unique("job-with-all-rights"), ALL_RIGHTS)
+    may_all = create_role(unique("job-with-all-permissions"), ALL_PERMISSIONS)
     description = administrator.run(
         "(MODEL / 'm').touch()",
         RoleArn=may_all,
@@ -582,7 +582,7 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused(administrator, role):
                 }
             ],
         }
-        role = create_role(unique("for-lambda"), ALL_RIGHTS, trust=trust)
+        role = create_role(unique("for-lambda"), ALL_PERMISSIONS, trust=trust)
     request = administrator.request("", RoleArn=role)
     code, message = refusal(administrator.sagemaker.create_training_job, **request)
     assert code == "ValidationException"
@@ -590,7 +590,7 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused(administrator, role):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         (
             {"TrainingJobName": "under_score"},
@@ -634,12 +634,12 @@ def test_a_role_that_sagemaker_cannot_assume_is_refused(administrator, role):
         ),
     ],
 )
-def test_a_malformed_request_is_refused_in_the_words_of_aws(administrator, changes, said):
+def test_a_malformed_request_is_refused_in_the_words_of_aws(administrator, changes, expected):
     client = administrator.client("sagemaker", config=unchecked())
     request = administrator.request("") | changes
     code, message = refusal(client.create_training_job, **request)
     assert code == "ValidationException"
-    assert said in message
+    assert expected in message
     assert re.match(r"\d validation errors? detected: ", message)
 
 
@@ -724,20 +724,20 @@ def three_jobs(account):
     return names
 
 
-def found(account, **filters):
+def listed(account, **filters):
     answer = account.sagemaker.list_training_jobs(**filters)
     return [job["TrainingJobName"] for job in answer["TrainingJobSummaries"]]
 
 
 def test_jobs_are_listed_newest_first_or_as_asked(account, three_jobs):
     stem = three_jobs[0][:-2]
-    assert found(account, NameContains=stem) == three_jobs[::-1]
-    assert found(account, NameContains=stem.upper(), SortOrder="Ascending") == three_jobs
-    assert found(account, NameContains=stem, SortBy="Name", SortOrder="Ascending") == sorted(
+    assert listed(account, NameContains=stem) == three_jobs[::-1]
+    assert listed(account, NameContains=stem.upper(), SortOrder="Ascending") == three_jobs
+    assert listed(account, NameContains=stem, SortBy="Name", SortOrder="Ascending") == sorted(
         three_jobs
     )
-    assert found(account, NameContains=stem, StatusEquals="Failed") == [f"{stem}-a"]
-    by_status = found(account, NameContains=stem, SortBy="Status", SortOrder="Ascending")
+    assert listed(account, NameContains=stem, StatusEquals="Failed") == [f"{stem}-a"]
+    by_status = listed(account, NameContains=stem, SortBy="Status", SortOrder="Ascending")
     assert by_status[-1] == f"{stem}-a"
 
 
@@ -746,10 +746,10 @@ def test_jobs_are_found_by_their_times(account, three_jobs):
     middle = account.describe(three_jobs[1])["CreationTime"]
     modified = account.describe(three_jobs[1])["LastModifiedTime"]
     first, _, last = three_jobs
-    assert found(account, NameContains=stem, CreationTimeAfter=middle) == [last]
-    assert found(account, NameContains=stem, CreationTimeBefore=middle) == [first]
-    assert found(account, NameContains=stem, LastModifiedTimeAfter=modified) == [last]
-    assert found(account, NameContains=stem, LastModifiedTimeBefore=modified) == [first]
+    assert listed(account, NameContains=stem, CreationTimeAfter=middle) == [last]
+    assert listed(account, NameContains=stem, CreationTimeBefore=middle) == [first]
+    assert listed(account, NameContains=stem, LastModifiedTimeAfter=modified) == [last]
+    assert listed(account, NameContains=stem, LastModifiedTimeBefore=modified) == [first]
 
 
 def test_a_long_list_comes_in_pages(account, three_jobs):

@@ -110,7 +110,7 @@ def test_the_sdk_finds_the_uncompressed_model(on_stub_aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "place"),
+    ("more", "local_path"),
     [
         ({}, "/opt/ml/output/tensorboard"),
         # As SDK 3 sends it with every such job.
@@ -118,11 +118,11 @@ def test_the_sdk_finds_the_uncompressed_model(on_stub_aws) -> None:
         ({"LocalPath": "/runs/mine"}, "/runs/mine"),
     ],
 )
-def test_tensorboards_folder_comes_to_s3_while_the_job_runs(account, more, place) -> None:
+def test_tensorboards_folder_comes_to_s3_while_the_job_runs(account, more, local_path) -> None:
     prefix = unique("tensorboard")
     where = {"S3OutputPath": f"s3://{BUCKET}/{prefix}/", **more}
     script = f"""
-folder = Path({place!r}); (folder / "run").mkdir(parents=True, exist_ok=True)
+folder = Path({local_path!r}); (folder / "run").mkdir(parents=True, exist_ok=True)
 (folder / "run/events").write_text("1")
 (folder / "run/gone").write_text("1")
 meet()

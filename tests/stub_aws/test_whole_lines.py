@@ -86,8 +86,8 @@ def test_a_reason_has_the_last_lines_of_the_traceback(account, image) -> None:
 def test_blanks_at_the_beginning_of_a_line_stay(account, image) -> None:
     name = account.run("print('\\n    a  b\\n1   2  3\\n')", image=image)["TrainingJobName"]
     log = account.log(name)
-    place = log.index("    a  b")
-    assert log[place - 1 : place + 3] == ["", "    a  b", "1   2  3", ""]
+    index = log.index("    a  b")
+    assert log[index - 1 : index + 3] == ["", "    a  b", "1   2  3", ""]
 
 
 def test_a_line_that_nothing_ends_and_pieces_of_characters_arrive(account, image) -> None:

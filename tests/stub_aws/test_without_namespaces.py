@@ -112,7 +112,7 @@ def test_what_this_machine_has_and_the_stub_cannot_use_is_named(monkeypatch, rea
     """The fault is not the kernel's: the probe is a host like a job's, and says what it lacks."""
     own = view.arrangement
     monkeypatch.setattr(
-        view, "arrangement", lambda places: own(places) | {"overlaid": ["/no/such/python"]}
+        view, "arrangement", lambda folders: own(folders) | {"overlaid": ["/no/such/python"]}
     )
     assert reason() == (
         "stub AWS: this host could not be set up: [Errno 2] No such file or directory: "

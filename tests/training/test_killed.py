@@ -111,13 +111,13 @@ def test_what_it_leaves_is_the_model_of_a_training_up_to_there(
         with pytest.raises(Killed):
             run(*ENDLESS[name], *slow_or_fast)
     losses = validation_losses(name, capsys.readouterr().out)
-    kept = counts(run)["kept"]
+    best = counts(run)["kept"]
     assert len(losses) == number
-    assert kept == losses.index(min(losses)) + 1
-    assert number < 60 or kept < 60, "so that the best is not the last"
+    assert best == losses.index(min(losses)) + 1
+    assert number < 60 or best < 60, "so that the best is not the last"
     finished = new_run(name, tmp_path / "finished", capsys)
     counter = ENDLESS[name][0]
-    assert finished(*ENDLESS[name], *slow_or_fast, counter, kept) == 0
+    assert finished(*ENDLESS[name], *slow_or_fast, counter, best) == 0
     assert run.bytes() == finished.bytes()
 
 

@@ -30,8 +30,8 @@ role = workshop.execution_role(session)
 uris = workshop.ensure_data(session)
 assert workshop.ensure_data(session) == uris
 bucket = session.default_bucket()
-found = {"session": type(session).__module__, "role": role, "uris": uris, "bucket": bucket}
-found["billed"] = workshop.is_billed(session)
+results = {"session": type(session).__module__, "role": role, "uris": uris, "bucket": bucket}
+results["billed"] = workshop.is_billed(session)
 
 from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode, Tag
 from sagemaker.train import ModelTrainer
@@ -50,27 +50,27 @@ trainer = ModelTrainer(
 trainer.train([InputData(channel_name="train", data_source=uris["train"])], wait=False)
 name = trainer._latest_training_job.training_job_name
 (job,) = jobs.wait_for(session, name)
-found["job"] = job["TrainingJobStatus"]
-found["table"] = jobs.table(job)["count"].tolist()
-found["phases"] = list(jobs.phases(job).columns)
-found["log"] = jobs.log(session, name)
-found["cost"] = costs.job_cost(job).usd
-found["seen"] = live.watch(session, name)["TrainingJobStatus"]
-found["link"] = jobs.console_link(job)
+results["job"] = job["TrainingJobStatus"]
+results["table"] = jobs.table(job)["count"].tolist()
+results["phases"] = list(jobs.phases(job).columns)
+results["log"] = jobs.log(session, name)
+results["cost"] = costs.job_cost(job).usd
+results["seen"] = live.watch(session, name)["TrainingJobStatus"]
+results["link"] = jobs.console_link(job)
 ours = cleanup.inventory(session)
-found["ours"] = [[job.name, job.lesson] for job in ours.jobs]
+results["ours"] = [[job.name, job.lesson] for job in ours.jobs]
 cleanup.delete(session, ours)
-found["left"] = cleanup.remaining(session)
+results["left"] = cleanup.remaining(session)
 try:
     workshop.session()
 except workshop.WorkshopError as error:
-    found["of version 2"] = str(error)
-print(json.dumps(found, default=str))
+    results["of version 2"] = str(error)
+print(json.dumps(results, default=str))
 """
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
+def results() -> dict:
     """Return what the program found, on a stub of its own: it deletes the bucket."""
     if not SDK3.exists():
         pytest.fail("The environment of SDK 3 is not set up: run `make sdk3`, or `make test`.")
@@ -83,38 +83,40 @@ def found() -> dict:
 
 
 @needs_namespaces  # the SDK's own start script names /opt/ml
-def test_session_jobs_costs_and_cleanup_work_with_sdk_3(found):
-    assert found["session"] == "sagemaker.core.helper.session_helper"
-    assert ":role/" in found["role"]
-    assert found["bucket"].startswith("sagemaker-workshop-")
-    assert set(found["uris"]) == {"train", "test"}
-    assert not found["billed"]
-    assert found["job"] == found["seen"] == "Completed"
-    assert found["table"] == [1]
-    assert "Training" in found["phases"]
-    assert "trained" in found["log"]
-    assert 0 < found["cost"] < 0.1
-    assert "/jobs/" in found["link"]
-    ((name, lesson),) = found["ours"]
-    assert (name in found["link"], lesson) == (True, "10")
-    assert found["left"] == {}
+def test_session_jobs_costs_and_cleanup_work_with_sdk_3(results):
+    assert results["session"] == "sagemaker.core.helper.session_helper"
+    assert ":role/" in results["role"]
+    assert results["bucket"].startswith("sagemaker-workshop-")
+    assert set(results["uris"]) == {"train", "test"}
+    assert not results["billed"]
+    assert results["job"] == results["seen"] == "Completed"
+    assert results["table"] == [1]
+    assert "Training" in results["phases"]
+    assert "trained" in results["log"]
+    assert 0 < results["cost"] < 0.1
+    assert "/jobs/" in results["link"]
+    ((name, lesson),) = results["ours"]
+    assert (name in results["link"], lesson) == (True, "10")
+    assert results["left"] == {}
 
 
 @needs_namespaces
-def test_a_lesson_of_version_2_says_which_kernel_it_needs(found):
-    assert "needs version 2 of the SageMaker SDK, this kernel has 3 (" in found["of version 2"]
-    assert "run `make workshop` and choose the kernel Python 3 (workshop)" in found["of version 2"]
+def test_a_lesson_of_version_2_says_which_kernel_it_needs(results):
+    assert "needs version 2 of the SageMaker SDK, this kernel has 3 (" in results["of version 2"]
+    assert (
+        "run `make workshop` and choose the kernel Python 3 (workshop)" in results["of version 2"]
+    )
 
 
 def imports(path: Path) -> set[str]:
     """Return the packages that a module imports anywhere in it."""
-    found = set()
+    packages = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            found.add((node.module or "").partition(".")[0])
-    return found
+            packages.add((node.module or "").partition(".")[0])
+    return packages
 
 
 def test_no_module_that_a_lesson_imports_imports_an_sdk():

@@ -19,12 +19,12 @@ PYTHONS = {2: sys.executable, 3: str(ROOT / ".venv-sdk3" / "bin" / "python")}
 KINDS = ["XGBoost", "SKLearn", "PyTorch", "built-in", "spot", "two hosts"]
 
 
-def run(version: int, *words: str | Path, **variables: str) -> str:
+def run(version: int, *arguments: str | Path, **variables: str) -> str:
     """Run a program with one of the SDKs, and return the last line that it prints."""
     if not Path(PYTHONS[version]).exists():
         pytest.fail("The environment of SDK 3 is not set up: run `make sdk3`, or `make test`.")
     done = subprocess.run(
-        [PYTHONS[version], *words], capture_output=True, text=True, env=variables or None
+        [PYTHONS[version], *arguments], capture_output=True, text=True, env=variables or None
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
@@ -119,17 +119,17 @@ def test_people_see_each_reason_once():
 
 
 def test_the_table_answers_for_every_argument_of_version_2():
-    found = json.loads(run(2, "-m", "workshop.sdk_names"))
-    assert sorted(found["arguments"]) == sorted(sdk_names.ARGUMENTS)
-    assert len(found["arguments"]) > 50
-    assert found["missing"] == []
+    report = json.loads(run(2, "-m", "workshop.sdk_names"))
+    assert sorted(report["arguments"]) == sorted(sdk_names.ARGUMENTS)
+    assert len(report["arguments"]) > 50
+    assert report["missing"] == []
 
 
 ASK = """
 import json
 import re
 from workshop import sdk_names
-names = [name for place in sdk_names.ARGUMENTS.values() for name in sdk_names.new_names(place)]
+names = [name for text in sdk_names.ARGUMENTS.values() for name in sdk_names.new_names(text)]
 names += sdk_names.IMPORTS.values()
 print(json.dumps([len(names), [name for name in names if not sdk_names.is_there(name)]]))
 """

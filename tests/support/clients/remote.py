@@ -55,8 +55,8 @@ def outcome(function: Callable, *arguments: object) -> list:
         return [type(error).__name__, str(error)]
 
 
-found = {"add": outcome(add, 1, [2, 3]), "fail": outcome(fail)}
+outcomes = {"add": outcome(add, 1, [2, 3]), "fail": outcome(fail)}
 manager = runtime_environment_manager.RuntimeEnvironmentManager
 manager._current_python_version = lambda self: "3.6"
-found["another Python"] = outcome(add, 1, [])
-print(json.dumps(found))
+outcomes["another Python"] = outcome(add, 1, [])
+print(json.dumps(outcomes))

@@ -111,10 +111,10 @@ def tuning() -> dict:
     return made[0]
 
 
-found = {
+reports = {
     "requirements": requirements_that_are_only_there(),
     "dependencies": dependencies(),
     "tuning": tuning(),
     "waiting": waiting_with_credentials_of_the_session_alone(),
 }
-print(json.dumps(found))
+print(json.dumps(reports))
