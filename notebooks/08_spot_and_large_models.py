@@ -154,10 +154,10 @@ print(*(resumed or ["no machine went on from a checkpoint"]), sep="\n")
 last = {}
 for title, name in {"spot": spot_name, "on demand": started[-1]}.items():
     lines = jobs.log(session, name)
-    last[title] = [line for line in lines if line.startswith("[2000] ")]
+    last[title] = {line for line in lines if line.startswith("[2000] ")}
 print(last)
 if not workshop.is_billed(session):  # on AWS two processors may round differently
-    assert last["spot"] == last["on demand"] != []
+    assert last["spot"] == last["on demand"] != set()
 
 # %% [markdown]
 # They did not. Our script's checkpoint holds the weights, the state of the

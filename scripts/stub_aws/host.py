@@ -181,7 +181,7 @@ def enter_namespace(spec: dict) -> None:
     with Pins() as pins:
         arrange(spec, Path(pins.pin(spec["root"])), pins)
     lock()
-    if spec["appearing"]:
+    if spec["appearing"] or spec["writable_root"]:
         os.chroot(".")
 
 
@@ -196,7 +196,8 @@ def arrange(spec: dict, root: Path, pins: Pins) -> None:
     for path in spec["read_only"]:
         make_read_only(path)
     appearing = {target: shown[target] for target in spec["appearing"]}
-    os.chdir(new_root(root / "root", appearing) if appearing else "/")
+    is_new = appearing or spec["writable_root"]
+    os.chdir(new_root(root / "root", appearing) if is_new else "/")
 
 
 def lock() -> None:

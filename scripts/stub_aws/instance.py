@@ -162,6 +162,8 @@ class HostRequest:
             **view.arrangement(self._folders()),
             "read_only": self.layout.read_only,
             "command": self.command or toolkit(self.layout, isolated),
+            # a job's own command may make folders where it starts, as a remote function does
+            "writable_root": bool(self.command),
             "environment": _environment(self, isolated),
             "working_directory": "/" if isolated else str(self.layout.root),
         }

@@ -81,7 +81,8 @@ class TrainingProvider(SageMakerResponse):
         try:
             if operation not in TRAINING | FROM_MOTO:
                 raise NotInStub(f"The stub AWS does not implement sagemaker:{operation}.")
-            if operation in TRAINING and self.region != self.platform.region:
+            of_jobs = operation in TRAINING and not operation.endswith("Tags")
+            if of_jobs and self.region != self.platform.region:
                 raise NotInStub(
                     f"The stub AWS has training jobs in {self.platform.region} alone, and this "
                     f"client's region is {self.region}. Start the stub with --region "

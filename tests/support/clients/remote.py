@@ -8,6 +8,7 @@ The last line is JSON: a value, or the kind of error and what it says.
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import workshop
 from workshop import images, sdk_version
@@ -55,7 +56,9 @@ def outcome(function: Callable, *arguments: object) -> list:
         return [type(error).__name__, str(error)]
 
 
-outcomes = {"add": outcome(add, 1, [2, 3]), "fail": outcome(fail)}
+with ThreadPoolExecutor() as side_by_side:  # for most of the time the SDK sleeps
+    added, failed = side_by_side.submit(outcome, add, 1, [2, 3]), side_by_side.submit(outcome, fail)
+outcomes = {"add": added.result(), "fail": failed.result()}
 manager = runtime_environment_manager.RuntimeEnvironmentManager
 manager._current_python_version = lambda self: "3.6"
 outcomes["another Python"] = outcome(add, 1, [])
