@@ -86,6 +86,8 @@ work = Path(scratch.name)
 # %%writefile {work}/by_hand.py
 """Learn y = 3 x, on several processes with different rows. Each step is written out."""
 
+import os
+
 import torch
 import torch.distributed as dist
 
@@ -101,9 +103,11 @@ for step in range(1, 4):
     weight -= 0.002 * gradient
     print(
         f"step {step}, process {rank} of {size}: own gradient {own:.0f}, "
-        f"sum {gradient.item():.0f}, weight {weight.item():.4f}"
+        f"sum {gradient.item():.0f}, weight {weight.item():.4f}",
+        flush=True,
     )
 dist.destroy_process_group()
+os._exit(0)  # at once: threads of gloo may still run, and can make a normal end fail
 
 # %% [markdown]
 # `torchrun`, a part of PyTorch, starts a script in several processes and sets
@@ -413,7 +417,9 @@ for epoch in range(1, 49):
     print(f"{name}: epoch {epoch:02}, {checksum}, {losses[0]:.4f}, {losses[1]:.4f}")
 if rank == 0:  # 4. one process saves
     torch.save(net.state_dict(), Path(os.environ["SM_MODEL_DIR"], "weights.pt"))
-dist.destroy_process_group()  # 5. leave the group
+dist.destroy_process_group()  # 5. leave the group, and end at once, as in by_hand.py
+print(end="", flush=True)
+os._exit(0)
 
 # %% [markdown]
 # We try it in two processes of this machine first.
