@@ -25,6 +25,8 @@ dist.init_process_group("gloo")
 dist.barrier()
 meet()
 tell(port=int(os.environ["MASTER_PORT"]), rank=dist.get_rank())
+sys.stdout.flush()
+os._exit(0)  # at once: threads of gloo may still run, and can make a normal end abort
 """
 LAUNCHED = {
     "sagemaker_torch_distributed_enabled": "true",
