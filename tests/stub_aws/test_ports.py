@@ -12,6 +12,9 @@ import pytest
 from stub_aws import ports
 from tests.support.stub_jobs import PYTORCH, Account, Meeting
 
+# Some of these tests take the port themselves, between a job's look at it and its own use of it.
+pytestmark = pytest.mark.one_worker
+
 PORT = 7777
 LISTEN = """
 port = int(os.environ["MASTER_PORT"])
