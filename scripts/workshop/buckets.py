@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote_plus
 
@@ -380,11 +380,12 @@ def find(s3: Any, account: str) -> Buckets:
     for name in dict.fromkeys((own, asked or own)):
         if not exists(s3, name, account):
             continue
+        note = _note(s3, name)
         # A tag is proof for the one name alone under which the workshop makes buckets.
-        noted = name == own and _is_noted_as_made(s3, name)
+        noted = name == own and bool(note.get("made"))
         if name == own and not noted and is_ours(tags_of(s3, name, account)):
             ours.append(Bucket(name))
-        elif (noted or name == asked) and (prefixes := note_in(s3, name)):
+        elif (noted or name == asked) and (prefixes := tuple(note.get("prefixes", ()))):
             ours.append(Bucket(name, made=False, prefixes=prefixes, keeps_note=noted))
         elif name == own:
             left_alone = name
@@ -404,13 +405,15 @@ def versions(s3: Any, bucket: Bucket) -> Iterator[Version]:
 
 
 def _under(s3: Any, bucket: str, prefix: str) -> Iterator[Version]:
-    if not may_list_versions(s3, bucket):
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    where = {"Bucket": bucket, "Prefix": prefix}
+    pages = iter(s3.get_paginator("list_object_versions").paginate(**where))
+    first: dict[str, Any] | None = _if_permitted(partial(next, pages), None)
+    if first is None:
+        for page in s3.get_paginator("list_objects_v2").paginate(**where):
             for entry in page.get("Contents", []):
                 yield Version(entry["Key"], "null", entry["Size"])
         return
-    pages = s3.get_paginator("list_object_versions")
-    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+    for page in chain((first,), pages):
         for kind in ("Versions", "DeleteMarkers"):
             for entry in page.get(kind, []):
                 yield Version(entry["Key"], entry["VersionId"], entry.get("Size", 0))

@@ -100,11 +100,6 @@ def dollars(usd: float) -> str:
     return f"${usd:.{2 if usd >= 1 else 4}f}"
 
 
-def verb(billed: bool) -> str:
-    """Return "cost", or "would have cost" where nothing is billed (``workshop.is_billed``)."""
-    return "cost" if billed else "would have cost"
-
-
 #: Storage in the bucket, first tier. S3 bills GB as 2**30 bytes, by the hour, over the month.
 S3_STANDARD = Price(
     item="S3 Standard",

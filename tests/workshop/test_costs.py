@@ -264,10 +264,6 @@ def test_every_price_in_the_code_has_its_date_and_source(known):
     assert known.trust in ("high", "good", "medium")
 
 
-def test_the_words_say_whether_a_bill_will_come():
-    assert (costs.verb(True), costs.verb(False)) == ("cost", "would have cost")
-
-
 # --- the command line and AWS's Price List ------------------------------------------------------
 
 
